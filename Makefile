@@ -1,0 +1,83 @@
+# Carillon. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+# One cargo at a time: each uses every core, and they would wait for each other's lock.
+.NOTPARALLEL:
+.PHONY: help run build plugins guests test crash-test bench clean
+
+# Where `make run` keeps its data.
+DATA ?= data
+# One profile for everything, so that wasmtime and librdkafka are compiled once.
+CARGO = cargo
+FLAGS = --release --locked
+STAGE = @sh tests/stage.sh
+BIN = target/release/carillon
+
+help:
+	@echo "make run         build everything and start it here: no Kafka, no database needed"
+	@echo "make test        every check and every test, with Apache Kafka, the npm client and a browser"
+	@echo "make crash-test  the long crash test: 20,000 events, 50 kills of the host, 10 of the booking API"
+	@echo "make bench       measures, and prints the table of docs/performance.md"
+	@echo "make build       the binary, $(BIN)"
+	@echo "make plugins     the plugins that ship, as target/plugins/*.wasm"
+	@echo "make guests      the test guests, as target/guests/*.wasm"
+	@echo "make clean       removes what was built; data stays"
+
+run:
+	$(STAGE) "set-up" sh tests/setup.sh run
+	$(STAGE) "build" $(MAKE) --no-print-directory build plugins
+	@mkdir -p $(DATA)/plugins && cp target/plugins/*.wasm $(DATA)/plugins/
+	@echo
+	@echo "Open the gateway's address below in a browser: book a room there and see the push."
+	@exec $(BIN) run --demo --data $(DATA)
+
+build:
+	$(CARGO) build $(FLAGS) -p carillon
+
+plugins:
+	bash plugins/build.sh
+
+guests:
+	bash plugins/build.sh --guests
+
+# Every cargo below selects the same packages (the workspace's default members) and differs only in
+# which targets it runs: cargo unites the features of what is selected, so another selection would
+# compile dependencies again.
+# The tests that need Kafka, Node or a browser have `test = false`, and are run here by name.
+test:
+	$(STAGE) "set-up" sh tests/setup.sh test
+	$(STAGE) "format" $(CARGO) fmt --all --check
+	$(STAGE) "clippy" $(CARGO) clippy $(FLAGS) --workspace --lib --bins --tests --benches --examples --test '*' -- -D warnings
+	$(STAGE) "licences and advisories" $(MAKE) --no-print-directory check-dependencies
+	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins --tests --test '*'
+	$(STAGE) "plugins" $(MAKE) --no-print-directory plugins
+	$(STAGE) "guests" $(MAKE) --no-print-directory guests
+	$(STAGE) "native tests" $(CARGO) test $(FLAGS)
+	$(STAGE) "Apache Kafka: the broker itself" $(CARGO) test $(FLAGS) --test apache_kafka
+	$(STAGE) "Apache Kafka: samples" $(CARGO) test $(FLAGS) --test samples -- --nocapture
+	$(STAGE) "Apache Kafka: hostile guests" $(CARGO) test $(FLAGS) --test hostile -- --nocapture --test-threads 2
+	$(STAGE) "Apache Kafka: crashes" $(CARGO) test $(FLAGS) --test crash -- --nocapture --test-threads 1
+	$(STAGE) "embedded broker: crashes" $(CARGO) test $(FLAGS) --test embedded -- --nocapture --test-threads 1
+	$(STAGE) "npm client" $(CARGO) test $(FLAGS) --test centrifuge -- --nocapture --test-threads 1
+	$(STAGE) "browser" $(CARGO) test $(FLAGS) --test page -- --nocapture
+
+.PHONY: check-dependencies
+check-dependencies:
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+	else echo "skipped: cargo-deny is not installed (cargo install cargo-deny)"; fi
+
+crash-test:
+	$(STAGE) "set-up" sh tests/setup.sh test
+	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins --tests --test '*'
+	$(STAGE) "plugins and guests" $(MAKE) --no-print-directory plugins guests
+	$(STAGE) "crashes on Apache Kafka, long form" env CRASH_EVENTS=20000 CRASH_KILLS=50 CRASH_BOOKING_KILLS=10 CRASH_BOOKINGS=1000 \
+		$(CARGO) test $(FLAGS) --test crash -- --nocapture --test-threads 1
+
+bench:
+	$(STAGE) "set-up" sh tests/setup.sh test
+	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins
+	$(STAGE) "plugins and guests" $(MAKE) --no-print-directory plugins guests
+	$(STAGE) "criterion" $(CARGO) bench --locked --benches
+	$(STAGE) "load" target/release/load
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,119 @@
+//! `[booking_service]`: what an operator can set.
+
+use carillon_bus::TopicNames;
+use serde::Deserialize;
+
+use crate::error::BookingError;
+
+/// The shortest duplicate window, in seconds: a repeat that comes later than this is taken for new.
+const MIN_WINDOW_S: u64 = 60;
+
+/// Settings of the booking service.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BookingConfig {
+    /// Whether callers need a bearer token. Without it everybody may do everything, for anybody.
+    pub require_token: bool,
+    /// Origins of pages that may call this API (CORS), such as `http://127.0.0.1:8090`; `*` is any.
+    pub allowed_origins: Vec<String>,
+    /// How long events that were sent are kept, in seconds, counted back from the newest: what the
+    /// embedded broker is told again after a restart. The host's window should not be shorter.
+    pub duplicate_window_s: u64,
+    /// The names of topics, from `[booking_service.kafka.topics]`.
+    #[serde(skip)]
+    pub topics: TopicNames,
+}
+
+impl Default for BookingConfig {
+    fn default() -> Self {
+        Self {
+            require_token: false,
+            allowed_origins: vec![
+                "http://127.0.0.1:8090".into(),
+                "http://localhost:8090".into(),
+            ],
+            duplicate_window_s: 24 * 60 * 60,
+            topics: TopicNames::default(),
+        }
+    }
+}
+
+impl BookingConfig {
+    /// Refuses values that could not work.
+    ///
+    /// # Errors
+    /// [`BookingError::Config`], which names the key.
+    pub fn check(&self) -> Result<(), BookingError> {
+        if self.duplicate_window_s < MIN_WINDOW_S {
+            return Err(BookingError::Config {
+                key: "duplicate_window_s",
+                reason: format!(
+                    "{} s is too short; give at least {MIN_WINDOW_S}",
+                    self.duplicate_window_s
+                ),
+            });
+        }
+        for origin in &self.allowed_origins {
+            check_origin(origin)?;
+        }
+        Ok(())
+    }
+
+    /// The duplicate window in milliseconds.
+    pub(crate) fn duplicate_window_ms(&self) -> i64 {
+        i64::try_from(self.duplicate_window_s)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1000)
+    }
+}
+
+/// An origin is scheme, host and port (RFC 6454, section 6.2): browsers send nothing after it.
+fn check_origin(origin: &str) -> Result<(), BookingError> {
+    let host = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    let fits = origin == "*"
+        || host.is_some_and(|host| {
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+        });
+    match fits {
+        true => Ok(()),
+        false => Err(BookingError::Config {
+            key: "allowed_origins",
+            reason: format!(
+                "{origin:?} is no origin; write it as `http://127.0.0.1:8090`, without a path, or `*` for any"
+            ),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_configuration_passes_its_own_check() {
+        assert!(BookingConfig::default().check().is_ok());
+    }
+
+    #[test]
+    fn an_origin_with_a_path_or_without_a_scheme_is_refused() {
+        for odd in ["", "localhost:8090", "http://", "http://a/b", "ftp://a", "http://ä"] {
+            let config = BookingConfig {
+                allowed_origins: vec![odd.into()],
+                ..BookingConfig::default()
+            };
+            let text = config.check().map_err(|error| error.to_string());
+            assert!(text.is_err_and(|text| text.contains("allowed_origins")), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_window_of_seconds_is_refused() {
+        let config = BookingConfig {
+            duplicate_window_s: 5,
+            ..BookingConfig::default()
+        };
+        assert!(config.check().is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! Readers for those who read a partition at a place of their own.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::cluster::Cluster;
+use crate::config::ConsumerConfig;
+use crate::consumer::{PartitionId, Watermarks};
+use crate::error::{BusError, ReadError};
+use crate::record::LogRecord;
+
+const WATERMARK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A bounded number of readers that take turns.
+pub struct ReaderPool {
+    cluster: Cluster,
+    config: ConsumerConfig,
+    idle: Mutex<Vec<Reader>>,
+    turns: Semaphore,
+}
+
+impl std::fmt::Debug for ReaderPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReaderPool").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+struct Reader {
+    client: BaseConsumer,
+    /// Where the next record comes from without seeking.
+    place: Option<(PartitionId, i64)>,
+}
+
+impl ReaderPool {
+    /// At most `readers` at a time.
+    #[must_use]
+    pub fn new(cluster: &Cluster, config: &ConsumerConfig, readers: usize) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            config: config.clone(),
+            idle: Mutex::default(),
+            turns: Semaphore::new(readers.max(1)),
+        }
+    }
+
+    /// Reads from `offset` on, at most `max_records` and up to but not including `until`.
+    /// Answers nothing when the log has nothing there yet. Waits for a turn.
+    ///
+    /// # Errors
+    /// When the offset is not in the log, or no broker answers.
+    pub async fn read(
+        &self,
+        id: &PartitionId,
+        offset: i64,
+        until: i64,
+        max_records: usize,
+    ) -> Result<Vec<LogRecord>, ReadError> {
+        if offset >= until {
+            return Ok(Vec::new());
+        }
+        let failed = |reason: String| ReadError::Failed { topic: id.topic.to_string(), partition: id.partition, reason };
+        let _turn: SemaphorePermit<'_> = self.turns.acquire().await.map_err(|error| failed(error.to_string()))?;
+        let idle = self.take(id, offset);
+        let reader = match idle {
+            Some(reader) => reader,
+            None => self.open().map_err(|error| failed(error.to_string()))?,
+        };
+        let task = {
+            let id = id.clone();
+            tokio::task::spawn_blocking(move || {
+                let mut reader = reader;
+                let result = reader.read(&id, offset, until, max_records);
+                (reader, result)
+            })
+        };
+        let (reader, result) = task.await.map_err(|error| failed(error.to_string()))?;
+        if result.is_ok() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        }
+        result
+    }
+
+    fn take(&self, id: &PartitionId, offset: i64) -> Option<Reader> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = idle.iter().position(|reader| {
+            reader.place.as_ref().is_some_and(|(place, next)| place == id && *next == offset)
+        });
+        match there {
+            Some(index) => Some(idle.swap_remove(index)),
+            None => idle.pop(),
+        }
+    }
+
+    fn open(&self) -> Result<Reader, BusError> {
+        let mut client = self.config.reader_client(self.cluster.bootstrap_servers(), self.cluster.is_embedded())?;
+        client.set("queued.max.messages.kbytes", "4096");
+        Ok(Reader { client: client.create()?, place: None })
+    }
+}
+
+impl Reader {
+    fn read(
+        &mut self,
+        id: &PartitionId,
+        offset: i64,
+        until: i64,
+        max_records: usize,
+    ) -> Result<Vec<LogRecord>, ReadError> {
+        let failed = |error: KafkaError| ReadError::Failed {
+            topic: id.topic.to_string(),
+            partition: id.partition,
+            reason: error.to_string(),
+        };
+        if self.place.as_ref().is_none_or(|(place, next)| place != id || *next != offset) {
+            self.place = None;
+            let (low, high) =
+                self.client.fetch_watermarks(&id.topic, id.partition, WATERMARK_PATIENCE).map_err(failed)?;
+            in_range(id, offset, Watermarks { low, high })?;
+            let mut list = TopicPartitionList::with_capacity(1);
+            list.add_partition_offset(&id.topic, id.partition, Offset::Offset(offset)).map_err(failed)?;
+            self.client.assign(&list).map_err(failed)?;
+        }
+        let mut records = Vec::new();
+        let mut next = offset;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while records.len() < max_records && next < until && Instant::now() < deadline {
+            match self.client.poll(Duration::from_millis(if records.is_empty() { 500 } else { 20 })) {
+                Some(Ok(message)) => {
+                    next = message.offset() + 1;
+                    records.push(LogRecord::from_message(&message));
+                }
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                    let (low, high) =
+                        self.client.fetch_watermarks(&id.topic, id.partition, WATERMARK_PATIENCE).map_err(failed)?;
+                    in_range(id, next, Watermarks { low, high })?;
+                }
+                Some(Err(error)) => return Err(failed(error)),
+                // Enough for a turn: what is there is worth more than waiting for the rest.
+                None if !records.is_empty() => break,
+                None => {}
+            }
+        }
+        records.retain(|record| record.offset < until);
+        self.place = Some((id.clone(), next));
+        Ok(records)
+    }
+}
+
+fn in_range(id: &PartitionId, offset: i64, marks: Watermarks) -> Result<(), ReadError> {
+    if (marks.low..=marks.high).contains(&offset) {
+        return Ok(());
+    }
+    Err(ReadError::OutOfRange {
+        topic: id.topic.to_string(),
+        partition: id.partition,
+        offset,
+        low: marks.low,
+        high: marks.high,
+    })
+}

@@ -1,0 +1,1 @@
+//! When a stored notification becomes visible, and on which channels it leaves.

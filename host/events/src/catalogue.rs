@@ -1,0 +1,367 @@
+//! Every kind of event that Carillon knows, as data.
+//!
+//! A kind is here because one of the two seed documents or the sample events name it. Where they
+//! spell it differently, the longer spelling of the second document is canonical (except
+//! `waitlist.joined`, which says who did it) and the other is an alias.
+
+use std::sync::LazyLock;
+
+use crate::{Subject, Topic};
+
+/// A kind of event.
+#[derive(Debug)]
+pub struct KindEntry {
+    /// The canonical name, `booking.checked_in`.
+    pub name: &'static str,
+    /// The topic that carries it.
+    pub topic: Topic,
+    /// Other spellings that mean the same.
+    pub aliases: &'static [&'static str],
+    /// What it is about, and where that one's identifier stands.
+    pub subject: Subject,
+    /// The service that produces it.
+    pub owner: &'static str,
+    /// When it is produced, in one sentence.
+    pub summary: &'static str,
+    /// The main fields of `eventData`. All of them are optional to Carillon, which hands
+    /// `eventData` to plugins unread.
+    pub data: &'static [DataField],
+}
+
+/// A field of `eventData`.
+#[derive(Debug)]
+pub struct DataField {
+    /// Its name.
+    pub name: &'static str,
+    /// Its JSON type, in words.
+    pub json_type: &'static str,
+    /// What it holds.
+    pub summary: &'static str,
+}
+
+/// Every kind, ordered by topic and then by the course of events.
+#[must_use]
+pub fn kinds() -> &'static [KindEntry] {
+    KINDS
+}
+
+/// The entry of a kind by its canonical name or one of its aliases.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static KindEntry> {
+    let index = BY_NAME
+        .binary_search_by(|(known, _)| (*known).cmp(name))
+        .ok()?;
+    Some(BY_NAME[index].1)
+}
+
+/// Every spelling, sorted.
+static BY_NAME: LazyLock<Vec<(&'static str, &'static KindEntry)>> = LazyLock::new(|| {
+    let mut names: Vec<_> = KINDS
+        .iter()
+        .flat_map(|entry| {
+            std::iter::once(entry.name)
+                .chain(entry.aliases.iter().copied())
+                .map(move |name| (name, entry))
+        })
+        .collect();
+    names.sort_unstable_by_key(|(name, _)| *name);
+    names
+});
+
+const BOOKING_SERVICE: &str = "booking service";
+
+const fn field(name: &'static str, json_type: &'static str, summary: &'static str) -> DataField {
+    DataField {
+        name,
+        json_type,
+        summary,
+    }
+}
+
+const BOOKING_DATA: &[DataField] = &[
+    field("id", "string", "The booking."),
+    field("title", "string", "What the booking is for."),
+    field(
+        "status",
+        "string",
+        "The booking's state after the event, such as `confirmed`.",
+    ),
+    field("startTime", "RFC 3339 string", "When it begins."),
+    field("endTime", "RFC 3339 string", "When it ends."),
+    field("attendeesCount", "integer", "How many people are expected."),
+];
+
+const WAITLIST_DATA: &[DataField] = &[
+    field(
+        "priority",
+        "integer",
+        "The higher, the sooner it is promoted.",
+    ),
+    field("position", "integer", "The place in the queue, from 1."),
+    field(
+        "desiredStartTime",
+        "RFC 3339 string",
+        "When the wanted booking would begin.",
+    ),
+    field(
+        "desiredEndTime",
+        "RFC 3339 string",
+        "When the wanted booking would end.",
+    ),
+];
+
+const CONFLICT_DATA: &[DataField] = &[
+    field(
+        "bookingId",
+        "string",
+        "The booking that could not stand beside the others.",
+    ),
+    field(
+        "conflictsWith",
+        "array of strings",
+        "The bookings that were there before.",
+    ),
+    field(
+        "startTime",
+        "RFC 3339 string",
+        "When the contested time begins.",
+    ),
+    field(
+        "endTime",
+        "RFC 3339 string",
+        "When the contested time ends.",
+    ),
+];
+
+const ANALYTICS_DATA: &[DataField] = &[
+    field(
+        "name",
+        "string",
+        "What was measured, such as `availability.searched`.",
+    ),
+    field(
+        "durationMs",
+        "integer",
+        "How long it took, in milliseconds.",
+    ),
+    field("outcome", "string", "How it ended, such as `ok`."),
+];
+
+const NOTIFICATION_DATA: &[DataField] = &[
+    field("title", "string", "The headline, one line."),
+    field("body", "string", "The text, plain."),
+    field(
+        "category",
+        "string",
+        "What it is about, in the recipient's preferences.",
+    ),
+    field(
+        "channels",
+        "array of strings",
+        "The channels to use; empty or absent is the recipient's own choice.",
+    ),
+];
+
+const USER_DATA: &[DataField] = &[
+    field("id", "string", "The user."),
+    field("email", "string", "The address for e-mail."),
+    field("displayName", "string", "The name that others see."),
+    field(
+        "timeZone",
+        "string",
+        "An IANA time zone, such as `Europe/Berlin`.",
+    ),
+    field("locale", "string", "A BCP 47 language tag, such as `de`."),
+];
+
+const RESOURCE_DATA: &[DataField] = &[
+    field("id", "string", "The resource."),
+    field("name", "string", "The name that people know it by."),
+    field("capacity", "integer", "How many people fit."),
+    field("kind", "string", "What it is, such as `room`."),
+];
+
+const fn booking(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    summary: &'static str,
+) -> KindEntry {
+    KindEntry {
+        name,
+        topic: Topic::BookingEvents,
+        aliases,
+        subject: Subject::Booking,
+        owner: BOOKING_SERVICE,
+        summary,
+        data: BOOKING_DATA,
+    }
+}
+
+const fn waitlist(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    summary: &'static str,
+) -> KindEntry {
+    KindEntry {
+        name,
+        topic: Topic::WaitlistEvents,
+        aliases,
+        subject: Subject::WaitlistEntry,
+        owner: BOOKING_SERVICE,
+        summary,
+        data: WAITLIST_DATA,
+    }
+}
+
+const fn conflict(name: &'static str, summary: &'static str) -> KindEntry {
+    KindEntry {
+        name,
+        topic: Topic::ConflictEvents,
+        aliases: &[],
+        subject: Subject::ConflictingBooking,
+        owner: BOOKING_SERVICE,
+        summary,
+        data: CONFLICT_DATA,
+    }
+}
+
+const fn user(name: &'static str, summary: &'static str) -> KindEntry {
+    KindEntry {
+        name,
+        topic: Topic::UserEvents,
+        aliases: &[],
+        subject: Subject::User,
+        owner: BOOKING_SERVICE,
+        summary,
+        data: USER_DATA,
+    }
+}
+
+const fn resource(name: &'static str, summary: &'static str) -> KindEntry {
+    KindEntry {
+        name,
+        topic: Topic::ResourceEvents,
+        aliases: &[],
+        subject: Subject::Resource,
+        owner: BOOKING_SERVICE,
+        summary,
+        data: RESOURCE_DATA,
+    }
+}
+
+static KINDS: &[KindEntry] = &[
+    booking("booking.created", &[], "A booking was made."),
+    booking("booking.updated", &[], "A booking's details were changed."),
+    booking("booking.confirmed", &[], "A booking was approved."),
+    booking("booking.cancelled", &[], "A booking was cancelled."),
+    booking(
+        "booking.checked_in",
+        &["booking.checkedin"],
+        "The user arrived and checked in.",
+    ),
+    booking(
+        "booking.checked_out",
+        &["booking.checkedout"],
+        "The user checked out and left.",
+    ),
+    booking(
+        "booking.no_show",
+        &["booking.noshow"],
+        "The booking began and nobody checked in.",
+    ),
+    waitlist(
+        "waitlist.joined",
+        &["waitlist.added"],
+        "A user joined the waitlist of a resource.",
+    ),
+    waitlist(
+        "waitlist.promoted",
+        &[],
+        "A waitlist entry became a booking.",
+    ),
+    waitlist("waitlist.removed", &[], "A waitlist entry was taken back."),
+    waitlist(
+        "waitlist.expired",
+        &[],
+        "The wanted time passed before the entry could be promoted.",
+    ),
+    conflict(
+        "conflict.detected",
+        "A booking was asked for at a time that is taken.",
+    ),
+    conflict("conflict.resolved", "A conflict exists no more."),
+    KindEntry {
+        name: "analytics.recorded",
+        topic: Topic::AnalyticsEvents,
+        aliases: &[],
+        subject: Subject::Other,
+        owner: BOOKING_SERVICE,
+        summary: "A figure about use of the service was recorded.",
+        data: ANALYTICS_DATA,
+    },
+    KindEntry {
+        name: "notification.requested",
+        topic: Topic::NotificationEvents,
+        aliases: &[],
+        subject: Subject::Other,
+        owner: "any service",
+        summary: "A service asks to notify the user of `userId` without a plugin of its own.",
+        data: NOTIFICATION_DATA,
+    },
+    user("user.created", "A user was registered."),
+    user("user.updated", "A user's profile was changed."),
+    resource("resource.created", "A resource was added."),
+    resource("resource.updated", "A resource was changed."),
+    resource(
+        "resource.unavailable",
+        "A resource cannot be used for a while.",
+    ),
+    resource("resource.deleted", "A resource was removed."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    #[test]
+    fn every_spelling_is_well_formed_and_belongs_to_one_entry_only() {
+        for pair in BY_NAME.windows(2) {
+            assert_ne!(pair[0].0, pair[1].0);
+        }
+        for (name, entry) in BY_NAME.iter() {
+            let parts: Vec<_> = name.split('.').collect();
+            assert!(
+                parts.len() == 2 && parts.iter().all(|part| crate::kind::is_part(part)),
+                "{name}"
+            );
+            assert!(
+                std::ptr::eq(find(name).unwrap_or(&KINDS[0]), *entry),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_topic_and_the_subject_of_an_entry_are_those_of_its_family() {
+        for entry in kinds() {
+            let kind = Kind::from(entry);
+            assert_eq!(Topic::of_family(kind.family()), Some(entry.topic), "{kind}");
+            assert_eq!(Subject::of_family(kind.family()), entry.subject, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_listed_is_not_found() {
+        for name in [
+            "",
+            "booking",
+            "booking.",
+            "booking.create",
+            "booking.createdx",
+            "BOOKING.CREATED",
+        ] {
+            assert!(find(name).is_none(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Lanes: events in, actions out, one transaction.

@@ -1,0 +1,190 @@
+//! Cursors: the truth about progress.
+
+use std::collections::HashMap;
+
+use sqlx::Row as _;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::bulk;
+use crate::error::{ShareError, StoreError};
+use crate::identity::{LogId, PluginId};
+use crate::open::Store;
+use crate::share::{Lane, RetryState, Share};
+
+/// One stored cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The offset of the next record.
+    pub next: i64,
+    /// Faults at that record.
+    pub retry: Option<RetryState>,
+}
+
+/// All cursors of one partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartitionCursors {
+    /// The cursor that lanes at the head share; `None`: the partition is new.
+    pub head: Option<i64>,
+    /// Lanes with a cursor of their own.
+    pub own: Vec<(PluginId, Cursor)>,
+}
+
+type Key = (i64, i32, i64);
+
+/// The cursors that a group touches, as they stand within its transaction.
+pub(crate) struct CursorTable {
+    stored: HashMap<Key, i64>,
+    changed: HashMap<Key, Row>,
+}
+
+struct Row {
+    /// `None`: the row is removed.
+    next: Option<i64>,
+    logged_at_ms: i64,
+    retry: Option<RetryState>,
+}
+
+impl CursorTable {
+    pub(crate) async fn load(conn: &mut SqliteConnection, shares: &[&Share]) -> Result<Self, sqlx::Error> {
+        let mut keys: Vec<Key> = shares.iter().flat_map(|share| keys_of(share)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let rows = bulk::fetch_on(
+            conn,
+            "SELECT log_id, partition, plugin_id, next_offset FROM cursors WHERE (log_id, partition, plugin_id) IN (VALUES",
+            3,
+            ")",
+            &keys,
+            |row, key| row.bind(key.0)?.bind(key.1)?.bind(key.2).map(drop),
+        )
+        .await?;
+        let stored = rows.iter().map(|row| ((row.get(0), row.get(1), row.get(2)), row.get(3))).collect();
+        Ok(Self { stored, changed: HashMap::new() })
+    }
+
+    fn at(&self, key: Key) -> Option<i64> {
+        match self.changed.get(&key) {
+            Some(row) => row.next,
+            None => self.stored.get(&key).copied(),
+        }
+    }
+
+    /// Moves the cursors of a share, or says that one of them stood elsewhere; then
+    /// nothing was moved.
+    pub(crate) fn apply(&mut self, share: &Share) -> Result<(), ShareError> {
+        let cursor = &share.cursor;
+        let key = |lane: Lane| (cursor.log.0, cursor.partition, lane.row());
+        let compare = |found: Option<i64>, expected: Option<i64>| {
+            if found == expected {
+                Ok(())
+            } else {
+                Err(ShareError::Fenced { expected: expected.unwrap_or(-1), found })
+            }
+        };
+        compare(self.at(key(cursor.lane)), cursor.expected)?;
+        for plugin in &share.joined {
+            compare(self.at(key(Lane::Plugin(*plugin))), cursor.expected)?;
+        }
+        for detached in &share.detached {
+            compare(self.at(key(Lane::Plugin(detached.plugin))), None)?;
+        }
+        let logged_at_ms = cursor.logged_at_ms;
+        self.changed.insert(
+            key(cursor.lane),
+            Row { next: Some(cursor.next), logged_at_ms, retry: cursor.retry.clone() },
+        );
+        for plugin in &share.joined {
+            self.changed.insert(key(Lane::Plugin(*plugin)), Row { next: None, logged_at_ms, retry: None });
+        }
+        for detached in &share.detached {
+            self.changed.insert(
+                key(Lane::Plugin(detached.plugin)),
+                Row { next: Some(detached.next), logged_at_ms, retry: detached.retry.clone() },
+            );
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn write(self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let (kept, removed): (Vec<_>, Vec<_>) =
+            self.changed.into_iter().partition(|(_, row)| row.next.is_some());
+        bulk::execute(
+            conn,
+            "DELETE FROM cursors WHERE (log_id, partition, plugin_id) IN (VALUES",
+            3,
+            ")",
+            &removed,
+            |row, (key, _)| row.bind(key.0)?.bind(key.1)?.bind(key.2).map(drop),
+        )
+        .await?;
+        bulk::execute(
+            conn,
+            "INSERT INTO cursors (log_id, partition, plugin_id, next_offset, logged_at_ms, attempts, retry_at_ms, last_error) VALUES",
+            8,
+            "ON CONFLICT (log_id, partition, plugin_id) DO UPDATE SET next_offset = excluded.next_offset,
+             logged_at_ms = excluded.logged_at_ms, attempts = excluded.attempts,
+             retry_at_ms = excluded.retry_at_ms, last_error = excluded.last_error",
+            &kept,
+            |row, (key, value)| {
+                let retry = value.retry.as_ref();
+                row.bind(key.0)?
+                    .bind(key.1)?
+                    .bind(key.2)?
+                    .bind(value.next)?
+                    .bind(value.logged_at_ms)?
+                    .bind(retry.map_or(0, |r| i64::from(r.attempts)))?
+                    .bind(retry.map(|r| r.retry_at_ms))?
+                    .bind(retry.map(|r| r.last_error.as_str()))
+                    .map(drop)
+            },
+        )
+        .await
+    }
+}
+
+fn keys_of(share: &Share) -> Vec<Key> {
+    let cursor = &share.cursor;
+    let lanes = share
+        .joined
+        .iter()
+        .copied()
+        .chain(share.detached.iter().map(|detached| detached.plugin))
+        .map(Lane::Plugin)
+        .chain([cursor.lane]);
+    lanes.map(|lane| (cursor.log.0, cursor.partition, lane.row())).collect()
+}
+
+impl Store {
+    /// The cursors of one partition.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn cursors(&self, log: LogId, partition: i32) -> Result<PartitionCursors, StoreError> {
+        let rows = sqlx::query(
+            "SELECT plugin_id, next_offset, attempts, retry_at_ms, last_error FROM cursors
+             WHERE log_id = ? AND partition = ? ORDER BY plugin_id",
+        )
+        .bind(log.0)
+        .bind(partition)
+        .fetch_all(&self.inner.readers)
+        .await
+        .map_err(StoreError::database("read the cursors"))?;
+        let mut cursors = PartitionCursors::default();
+        for row in &rows {
+            match PluginId(row.get(0)) {
+                PluginId::NONE => cursors.head = Some(row.get(1)),
+                plugin => cursors.own.push((plugin, Cursor { next: row.get(1), retry: retry(row) })),
+            }
+        }
+        Ok(cursors)
+    }
+}
+
+fn retry(row: &SqliteRow) -> Option<RetryState> {
+    let attempts: i64 = row.get(2);
+    (attempts > 0).then(|| RetryState {
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        retry_at_ms: row.get::<Option<i64>, _>(3).unwrap_or(0),
+        last_error: row.get::<Option<String>, _>(4).unwrap_or_default(),
+    })
+}

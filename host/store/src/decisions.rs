@@ -1,0 +1,187 @@
+//! Decisions, and by them the recognition of events that come twice.
+//!
+//! They stand in one table an hour of log time, and a table is dropped whole once it
+//! is older than the window: deleting row by row would cost as much as writing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use crate::bulk;
+use crate::error::StoreError;
+use crate::identity::{PluginId, VersionId};
+use crate::open::{Store, read, write};
+use crate::share::{Decision, Outcome, Share};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// What a plugin once decided on an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastDecision {
+    /// Who decided.
+    pub plugin: PluginId,
+    /// With which binary.
+    pub version: VersionId,
+    /// See [`Decision::content_hash`].
+    pub content_hash: u64,
+    /// How.
+    pub outcome: Outcome,
+    /// How many actions.
+    pub actions: u32,
+    /// How many attempts it took.
+    pub attempts: u32,
+    /// On which partition of which log.
+    pub partition: i32,
+    /// On which record.
+    pub offset: i64,
+    /// The record's timestamp, milliseconds since 1970.
+    pub logged_at_ms: i64,
+}
+
+impl Store {
+    /// What was decided on these events within the window, by [`crate::event_key`].
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn decided(&self, keys: &[[u8; 16]]) -> Result<HashMap<[u8; 16], Vec<PastDecision>>, StoreError> {
+        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+        if keys.is_empty() {
+            return Ok(found);
+        }
+        let mut sorted = keys.to_vec();
+        // In the order of the table, so that neighbours share pages.
+        sorted.sort_unstable();
+        sorted.dedup();
+        let hours: Vec<i64> = read(&self.inner.hours).iter().copied().collect();
+        for hour in hours {
+            let head = format!(
+                "SELECT event_key, plugin_id, version_id, content_hash, outcome, actions, attempts, partition, record_offset, logged_at_ms
+                 FROM decisions_{hour} WHERE event_key IN (VALUES"
+            );
+            let rows = bulk::fetch(|| &self.inner.readers, &head, 1, ")", &sorted, |row, key| {
+                row.bind(key.as_slice()).map(drop)
+            })
+            .await;
+            let rows = match rows {
+                Ok(rows) => rows,
+                // Dropped between the look at `hours` and the query: out of the window.
+                Err(_) if !read(&self.inner.hours).contains(&hour) => continue,
+                Err(error) => return Err(StoreError::database("look up decisions")(error)),
+            };
+            for row in rows {
+                let key: Vec<u8> = row.get(0);
+                let Ok(key) = <[u8; 16]>::try_from(key) else { continue };
+                found.entry(key).or_default().push(PastDecision {
+                    plugin: PluginId(row.get(1)),
+                    version: VersionId(row.get(2)),
+                    content_hash: row.get::<i64, _>(3).cast_unsigned(),
+                    outcome: if row.get::<i64, _>(4) == 0 { Outcome::Handled } else { Outcome::DeadLettered },
+                    actions: row.get(5),
+                    attempts: row.get(6),
+                    partition: row.get(7),
+                    offset: row.get(8),
+                    logged_at_ms: row.get(9),
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Drops the tables of hours that the window has passed; answers how many.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn drop_old_decisions(&self) -> Result<usize, StoreError> {
+        let window = i64::from(self.inner.config.duplicate_window_hours);
+        let old: Vec<i64> = {
+            let hours = read(&self.inner.hours);
+            let Some(newest) = hours.last().copied() else { return Ok(0) };
+            hours.iter().copied().take_while(|hour| *hour < newest - window).collect()
+        };
+        for hour in &old {
+            let mut writer = self.inner.writer.lock().await;
+            write(&self.inner.hours).remove(hour);
+            sqlx::query("DELETE FROM decision_hours WHERE hour = ?")
+                .bind(hour)
+                .execute(&mut *writer)
+                .await
+                .map_err(StoreError::database("forget old decisions"))?;
+            sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS decisions_{hour}")))
+                .execute(&mut *writer)
+                .await
+                .map_err(StoreError::database("drop old decisions"))?;
+        }
+        Ok(old.len())
+    }
+}
+
+/// Writes the decisions of a group; answers the hours that got a table.
+pub(crate) async fn write_all(
+    conn: &mut SqliteConnection,
+    known: &BTreeSet<i64>,
+    window_hours: i64,
+    now_ms: i64,
+    shares: &[&Share],
+) -> Result<BTreeSet<i64>, sqlx::Error> {
+    let this_hour = now_ms / HOUR_MS;
+    let mut newest = known.last().copied().unwrap_or(i64::MIN);
+    let mut by_hour: BTreeMap<i64, Vec<&Decision>> = BTreeMap::new();
+    for decision in shares.iter().flat_map(|share| &share.decisions) {
+        // A producer's wrong clock must neither push the window into the future nor make a
+        // table for every hour since 1970.
+        let hour = (decision.source.logged_at_ms / HOUR_MS).min(this_hour);
+        newest = newest.max(hour);
+        by_hour.entry(hour.max(newest - window_hours)).or_default().push(decision);
+    }
+    let mut made = BTreeSet::new();
+    for (hour, decisions) in by_hour {
+        if !known.contains(&hour) {
+            make_table(conn, hour).await?;
+            made.insert(hour);
+        }
+        bulk::execute(
+            conn,
+            &format!(
+                "INSERT INTO decisions_{hour} (event_key, plugin_id, version_id, content_hash, outcome, actions, attempts, log_id, partition, record_offset, logged_at_ms) VALUES"
+            ),
+            11,
+            "",
+            &decisions,
+            |row, decision| {
+                row.bind(decision.event_key.as_slice())?
+                    .bind(decision.plugin.0)?
+                    .bind(decision.version.0)?
+                    .bind(decision.content_hash.cast_signed())?
+                    .bind(i64::from(decision.outcome == Outcome::DeadLettered))?
+                    .bind(decision.actions)?
+                    .bind(decision.attempts)?
+                    .bind(decision.source.log.0)?
+                    .bind(decision.source.partition)?
+                    .bind(decision.source.offset)?
+                    .bind(decision.source.logged_at_ms)
+                    .map(drop)
+            },
+        )
+        .await?;
+    }
+    Ok(made)
+}
+
+async fn make_table(conn: &mut SqliteConnection, hour: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(AssertSqlSafe(format!(
+        "CREATE TABLE IF NOT EXISTS decisions_{hour} (
+            event_key BLOB NOT NULL, plugin_id INTEGER NOT NULL, version_id INTEGER NOT NULL,
+            content_hash INTEGER NOT NULL, outcome INTEGER NOT NULL, actions INTEGER NOT NULL,
+            attempts INTEGER NOT NULL, log_id INTEGER NOT NULL, partition INTEGER NOT NULL,
+            record_offset INTEGER NOT NULL, logged_at_ms INTEGER NOT NULL,
+            PRIMARY KEY (event_key, plugin_id)) WITHOUT ROWID"
+    )))
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("INSERT INTO decision_hours (hour) VALUES (?) ON CONFLICT DO NOTHING")
+        .bind(hour)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

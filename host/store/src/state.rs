@@ -1,0 +1,163 @@
+//! What plugins remember.
+
+use std::collections::HashMap;
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::bulk;
+use crate::error::{ShareError, StoreError};
+use crate::identity::PluginId;
+use crate::open::Store;
+use crate::share::{Share, StateWrite};
+
+/// A committed value, and the version of the plugin's whole state it was read at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSnapshot {
+    /// The value and the time from which it is hidden (milliseconds since 1970).
+    pub value: Option<(Vec<u8>, Option<i64>)>,
+}
+
+/// The versions of the states that a group touches.
+pub(crate) struct StateVersions {
+    current: HashMap<i64, i64>,
+}
+
+impl StateVersions {
+    pub(crate) async fn load(conn: &mut SqliteConnection, shares: &[&Share]) -> Result<Self, sqlx::Error> {
+        let mut plugins: Vec<i64> =
+            shares.iter().flat_map(|share| &share.state).map(|writes| writes.plugin.0).collect();
+        plugins.sort_unstable();
+        plugins.dedup();
+        let rows = bulk::fetch_on(
+            conn,
+            "SELECT plugin_id, version FROM plugin_state_versions WHERE plugin_id IN (VALUES",
+            1,
+            ")",
+            &plugins,
+            |row, plugin| row.bind(*plugin).map(drop),
+        )
+        .await?;
+        let mut current: HashMap<i64, i64> = plugins.into_iter().map(|plugin| (plugin, 0)).collect();
+        current.extend(rows.iter().map(|row| (row.get::<i64, _>(0), row.get::<i64, _>(1))));
+        Ok(Self { current })
+    }
+
+    /// Whether the share's calls started from the state as it stands.
+    pub(crate) fn check(&self, share: &Share) -> Result<(), ShareError> {
+        let fits = share.state.iter().all(|writes| self.current.get(&writes.plugin.0) == Some(&writes.base_version));
+        if fits { Ok(()) } else { Err(ShareError::StateConflict) }
+    }
+
+    /// Notes the writes of a share that was checked.
+    pub(crate) fn apply(&mut self, share: &Share) {
+        for writes in &share.state {
+            self.current.insert(writes.plugin.0, writes.base_version + 1);
+        }
+    }
+
+    pub(crate) async fn write(self, conn: &mut SqliteConnection, shares: &[&Share]) -> Result<(), sqlx::Error> {
+        // The last write of a key wins: shares come in the order of their calls.
+        let mut last: HashMap<(i64, &str), &StateWrite> = HashMap::new();
+        for writes in shares.iter().flat_map(|share| &share.state) {
+            for write in &writes.writes {
+                last.insert((writes.plugin.0, &write.key), write);
+            }
+        }
+        let (set, removed): (Vec<_>, Vec<_>) = last.into_iter().partition(|(_, write)| write.value.is_some());
+        bulk::execute(
+            conn,
+            "DELETE FROM plugin_state WHERE (plugin_id, key) IN (VALUES",
+            2,
+            ")",
+            &removed,
+            |row, ((plugin, key), _)| row.bind(*plugin)?.bind(*key).map(drop),
+        )
+        .await?;
+        bulk::execute(
+            conn,
+            "INSERT INTO plugin_state (plugin_id, key, value, expires_at_ms) VALUES",
+            4,
+            "ON CONFLICT (plugin_id, key) DO UPDATE SET value = excluded.value, expires_at_ms = excluded.expires_at_ms",
+            &set,
+            |row, ((plugin, key), write)| {
+                row.bind(*plugin)?
+                    .bind(*key)?
+                    .bind(write.value.as_deref())?
+                    .bind(write.expires_at_ms)
+                    .map(drop)
+            },
+        )
+        .await?;
+        let versions: Vec<(i64, i64)> = self.current.into_iter().collect();
+        bulk::execute(
+            conn,
+            "INSERT INTO plugin_state_versions (plugin_id, version) VALUES",
+            2,
+            "ON CONFLICT (plugin_id) DO UPDATE SET version = excluded.version",
+            &versions,
+            |row, (plugin, version)| row.bind(*plugin)?.bind(*version).map(drop),
+        )
+        .await
+    }
+}
+
+impl Store {
+    /// The committed value of a key.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn state_value(&self, plugin: PluginId, key: &str) -> Result<StateSnapshot, StoreError> {
+        let row = sqlx::query("SELECT value, expires_at_ms FROM plugin_state WHERE plugin_id = ? AND key = ?")
+            .bind(plugin.0)
+            .bind(key)
+            .fetch_optional(&self.inner.readers)
+            .await
+            .map_err(StoreError::database("read plugin state"))?;
+        Ok(StateSnapshot { value: row.map(|row| (row.get(0), row.get(1))) })
+    }
+
+    /// The version of a plugin's state; 0 before its first write.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn state_version(&self, plugin: PluginId) -> Result<i64, StoreError> {
+        sqlx::query_scalar("SELECT version FROM plugin_state_versions WHERE plugin_id = ?")
+            .bind(plugin.0)
+            .fetch_optional(&self.inner.readers)
+            .await
+            .map(|version| version.unwrap_or(0))
+            .map_err(StoreError::database("read the version of plugin state"))
+    }
+
+    /// How many bytes a plugin's keys and values take.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn state_bytes(&self, plugin: PluginId) -> Result<u64, StoreError> {
+        sqlx::query_scalar::<_, i64>(
+            "SELECT COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value)), 0) FROM plugin_state WHERE plugin_id = ?",
+        )
+        .bind(plugin.0)
+        .fetch_one(&self.inner.readers)
+        .await
+        .map(|bytes| u64::try_from(bytes).unwrap_or(0))
+        .map_err(StoreError::database("measure plugin state"))
+    }
+
+    /// Removes values that were hidden before the time that every cursor has passed.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn sweep_expired_state(&self) -> Result<u64, StoreError> {
+        let mut writer = self.inner.writer.lock().await;
+        sqlx::query(
+            "DELETE FROM plugin_state WHERE expires_at_ms IS NOT NULL
+             AND expires_at_ms < (SELECT MIN(logged_at_ms) FROM cursors)",
+        )
+        .execute(&mut *writer)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(StoreError::database("sweep expired state"))
+    }
+}

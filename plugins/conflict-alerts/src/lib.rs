@@ -1,0 +1,1 @@
+//! A plugin that ships with Carillon.

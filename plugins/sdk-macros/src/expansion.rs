@@ -1,0 +1,200 @@
+//! What `#[plugin]` writes beside the function.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, ItemFn, Result, ReturnType};
+
+use crate::declaration::{Declaration, Setting};
+
+/// The function as it stands, `describe()`, and the exports of the plugin's world.
+pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let declaration: Declaration = syn::parse2(arguments)?;
+    let function: ItemFn = syn::parse2(item).map_err(|error| {
+        Error::new(
+            error.span(),
+            "#[plugin] stands on a function: fn handle(event: Event) -> Result<Vec<Action>, Failure>",
+        )
+    })?;
+    check_signature(&function)?;
+
+    let describe = describe(&declaration);
+    let handler = &function.sig.ident;
+    // A wrong return type is reported where it is written.
+    let span = match &function.sig.output {
+        ReturnType::Type(_, written) => written.span(),
+        ReturnType::Default => handler.span(),
+    };
+    let call = quote_spanned! { span =>
+        let answer: ::core::result::Result<
+            ::std::vec::Vec<::carillon_plugin::Action>,
+            ::carillon_plugin::Failure,
+        > = #handler(event);
+        answer
+    };
+    Ok(quote! {
+        #function
+
+        #describe
+
+        #[allow(unsafe_code, unused_qualifications, reason = "the exports of the plugin's world")]
+        const _: () = {
+            struct Plugin;
+
+            impl ::carillon_plugin::Guest for Plugin {
+                fn describe() -> ::carillon_plugin::Description {
+                    ::carillon_plugin::panics::log_panics();
+                    describe()
+                }
+
+                fn handle(
+                    event: ::carillon_plugin::Event,
+                ) -> ::core::result::Result<
+                    ::std::vec::Vec<::carillon_plugin::Action>,
+                    ::carillon_plugin::Failure,
+                > {
+                    ::carillon_plugin::panics::log_panics();
+                    #call
+                }
+            }
+
+            ::carillon_plugin::bindings::export!(Plugin with_types_in ::carillon_plugin::bindings);
+        };
+    })
+}
+
+fn check_signature(function: &ItemFn) -> Result<()> {
+    let signature = &function.sig;
+    let expected = "fn handle(event: Event) -> Result<Vec<Action>, Failure>";
+    let wrong = if let Some(word) = &signature.asyncness {
+        Some((word.span(), "a plugin's function is not async: the host runs one event at a time"))
+    } else if let Some(word) = &signature.unsafety {
+        Some((word.span(), "a plugin's function is not unsafe"))
+    } else if !signature.generics.params.is_empty() {
+        Some((signature.generics.span(), "a plugin's function has no type parameters"))
+    } else if signature.inputs.len() != 1 {
+        Some((signature.ident.span(), "a plugin's function takes one argument, the event"))
+    } else if matches!(signature.output, ReturnType::Default) {
+        Some((signature.ident.span(), "a plugin's function answers actions or a failure"))
+    } else if signature.ident == "describe" {
+        Some((signature.ident.span(), "#[plugin] writes a function `describe` itself: choose another name"))
+    } else {
+        None
+    };
+    match wrong {
+        Some((span, message)) => Err(Error::new(span, format!("{message}; expected {expected}"))),
+        None => Ok(()),
+    }
+}
+
+fn describe(declaration: &Declaration) -> TokenStream {
+    let Declaration {
+        name,
+        summary,
+        subscriptions,
+        settings,
+    } = declaration;
+    let settings = settings.iter().map(setting);
+    quote! {
+        /// What this plugin says of itself to the host.
+        #[must_use]
+        pub fn describe() -> ::carillon_plugin::Description {
+            ::carillon_plugin::Description {
+                name: ::std::string::String::from(#name),
+                version: ::std::string::String::from(::core::env!("CARGO_PKG_VERSION")),
+                summary: ::std::string::String::from(#summary),
+                subscriptions: ::std::vec![#(::std::string::String::from(#subscriptions)),*],
+                settings: ::std::vec![#(#settings),*],
+            }
+        }
+    }
+}
+
+fn setting(setting: &Setting) -> TokenStream {
+    let Setting {
+        key,
+        summary,
+        default,
+    } = setting;
+    let default = match default {
+        Some(text) => quote!(::core::option::Option::Some(::std::string::String::from(#text))),
+        None => quote!(::core::option::Option::None),
+    };
+    quote! {
+        ::carillon_plugin::Setting {
+            key: ::std::string::String::from(#key),
+            summary: ::std::string::String::from(#summary),
+            default: #default,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::expand;
+
+    const HANDLER: &str = "fn handle(event: Event) -> Result<Vec<Action>, Failure> { Ok(vec![]) }";
+    const GOOD: &str = r#"name = "a", summary = "b", subscriptions = ["booking.*"]"#;
+
+    #[track_caller]
+    fn check(arguments: &str, item: &str, expected: &str) {
+        let parsed = (arguments.parse(), item.parse());
+        let (Ok(arguments), Ok(item)) = parsed else {
+            panic!("the test's source is no Rust: {parsed:?}");
+        };
+        match expand(arguments, item) {
+            Ok(_) => assert_eq!("accepted", expected),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains(expected), "expected `{expected}`, was `{error}`");
+            }
+        }
+    }
+
+    #[test]
+    fn a_complete_declaration_is_accepted() {
+        check(GOOD, HANDLER, "accepted");
+        let settings = r#", settings = [setting(key = "a_b", summary = "c", default = ""), setting(key = "d", summary = "e"),],"#;
+        check(&format!("{GOOD}{settings}"), HANDLER, "accepted");
+    }
+
+    #[test]
+    fn every_wrong_declaration_gets_a_sentence_that_says_what_to_do() {
+        for (arguments, expected) in [
+            ("", "`name` is missing: add `name = \"booking-updates\"`"),
+            (r#"name = "a""#, "`summary` is missing"),
+            (r#"name = "a", summary = "b""#, "`subscriptions` is missing"),
+            (r#"name = "a", name = "b""#, "`name` stands here twice"),
+            (r#"nmae = "a""#, "unknown key `nmae`"),
+            (r#"name = "Booking Updates", summary = "b", subscriptions = ["*"]"#, "lower-case letters"),
+            (r#"name = "a", summary = " ", subscriptions = ["*"]"#, "the summary is empty"),
+            (r#"name = "a", summary = "b", subscriptions = []"#, "the plugin would see no event"),
+            (r#"name = "a", summary = "b", subscriptions = ["booking"]"#, "`booking` is no subscription"),
+            (r#"name = "a", summary = "b", subscriptions = ["*.created"]"#, "`*.created` is no subscription"),
+            (r#"name = "a", summary = "b", subscriptions = ["a.b", "a.b"]"#, "`a.b` stands here twice"),
+            (r#"name = "a", summary = "b", subscriptions = ["*"], settings = [(1)]"#, "expected"),
+            (r#"name = "a", summary = "b", subscriptions = ["*"], settings = [set(key = "a")]"#, "expected `setting("),
+            (r#"name = "a", summary = "b", subscriptions = ["*"], settings = [setting(key = "a")]"#, "`summary` is missing"),
+            (r#"name = "a", summary = "b", subscriptions = ["*"], settings = [setting(key = "a b", summary = "c")]"#, "a setting's key"),
+            (r#"name = "a", summary = "b", subscriptions = ["*"], settings = [setting(key = "a", summary = "c"), setting(key = "a", summary = "c")]"#, "`a` stands here twice"),
+        ] {
+            check(arguments, HANDLER, expected);
+        }
+    }
+
+    #[test]
+    fn a_function_of_another_shape_is_refused_with_the_shape_that_is_wanted() {
+        for (item, expected) in [
+            ("struct S;", "#[plugin] stands on a function"),
+            ("async fn handle(e: Event) -> R {}", "not async"),
+            ("unsafe fn handle(e: Event) -> R {}", "not unsafe"),
+            ("fn handle<T>(e: T) -> R {}", "no type parameters"),
+            ("fn handle() -> R {}", "takes one argument"),
+            ("fn handle(a: A, b: B) -> R {}", "takes one argument"),
+            ("fn handle(e: Event) {}", "answers actions or a failure"),
+            ("fn describe(e: Event) -> R {}", "choose another name"),
+        ] {
+            check(GOOD, item, expected);
+        }
+    }
+}

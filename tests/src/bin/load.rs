@@ -1,0 +1,301 @@
+//! What `make bench` measures of the whole line, on one machine with Apache Kafka: records a second
+//! into the store and to sockets beside a bare consumer, push latency, memory per idle connection.
+//! Prints a Markdown table. `LOAD_EVENTS` and `LOAD_CONNECTIONS` change the size.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use carillon_tests::child::wait_until;
+use carillon_tests::client::Client;
+use carillon_tests::events::{self, TOPICS};
+use carillon_tests::host::{Host, Setup};
+use carillon_tests::kafka::{Kafka, Record, send};
+use carillon_tests::store::progress;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::task::JoinSet;
+
+const TOPIC: &str = "booking-events";
+const PARTITIONS: i32 = 4;
+/// The users of [`events::series`].
+const USERS: u32 = 40;
+/// The rate of the latency measurement.
+const EVENTS_A_SECOND: u32 = 1_000;
+/// Its length.
+const LATENCY_SECONDS: u32 = 20;
+/// Longer than any measurement needs: a stuck host ends the program.
+const BOUND: Duration = Duration::from_secs(600);
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    raise_file_limit()?;
+    let count = from_environment("LOAD_EVENTS", 300_000)?;
+    let connections = from_environment("LOAD_CONNECTIONS", 5_000)?;
+    let mut table = Table::default();
+    throughput(count, &mut table).await?;
+    latency(&mut table).await?;
+    idle_memory(connections, &mut table).await?;
+    println!("\n| measurement | result |\n| --- | --- |");
+    for (name, result) in table.rows {
+        println!("| {name} | {result} |");
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Table {
+    rows: Vec<(String, String)>,
+}
+
+impl Table {
+    fn add(&mut self, name: impl Into<String>, result: impl Into<String>) {
+        let row = (name.into(), result.into());
+        eprintln!("{}: {}", row.0, row.1);
+        self.rows.push(row);
+    }
+}
+
+fn from_environment(name: &str, default: u32) -> Result<u32> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name} is no number")),
+        Err(_) => Ok(default),
+    }
+}
+
+/// Both ends of 5,000 connections, of which this process and its child each hold one.
+fn raise_file_limit() -> Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(())
+}
+
+async fn broker() -> Result<Kafka> {
+    let kafka = Kafka::start().await?;
+    for topic in TOPICS {
+        kafka.create_topic(topic, PARTITIONS).await?;
+    }
+    Ok(kafka)
+}
+
+async fn throughput(count: u32, table: &mut Table) -> Result<()> {
+    let kafka = broker().await?;
+    kafka.produce(events::series(1, count)).await?;
+
+    let bare = bare_consumer(&kafka, i64::from(count)).await?;
+    table.add("bare rdkafka consumer, records/s", format!("{bare:.0}"));
+    let host = Setup::host(&kafka).shipped_plugins().start().await?;
+    let stored = rate_into_store(&host, i64::from(count)).await?;
+    table.add(
+        "Kafka → plugin → store, records/s (share of the bare consumer)",
+        format!("{stored:.0} ({:.0} %)", 100.0 * stored / bare),
+    );
+
+    let sockets = rate_to_sockets(&kafka, &host, count / 3).await?;
+    table.add(
+        format!(
+            "Kafka → plugin → store → {USERS} sockets, notifications/s (share of the bare consumer)"
+        ),
+        format!("{sockets:.0} ({:.0} %)", 100.0 * sockets / bare),
+    );
+    Ok(())
+}
+
+/// Records a second of a consumer that does nothing with them, from the first to the last.
+async fn bare_consumer(kafka: &Kafka, count: i64) -> Result<f64> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap())
+        .set("group.id", "bare")
+        .set("enable.auto.commit", "false")
+        .create()?;
+    let mut list = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        list.add_partition_offset(TOPIC, partition, Offset::Beginning)?;
+    }
+    let measured = tokio::task::spawn_blocking(move || {
+        consumer.assign(&list)?;
+        let mut start = None;
+        for _ in 0..count {
+            let message = consumer.poll(BOUND).context("no record came")?;
+            message?;
+            start.get_or_insert_with(Instant::now);
+        }
+        Ok(per_second(count, start.context("no record")?.elapsed()))
+    });
+    measured.await?
+}
+
+/// From the first commit that is seen to the last, so that loading and joining do not count.
+async fn rate_into_store(host: &Host, count: i64) -> Result<f64> {
+    let data = host.data();
+    let first = wait_until("the first commit", BOUND, async || {
+        let passed = progress(&data).await?;
+        Ok((passed > 0).then_some(passed))
+    })
+    .await?;
+    let start = Instant::now();
+    wait_until("the last commit", BOUND, async || {
+        Ok((progress(&data).await? >= count).then_some(()))
+    })
+    .await?;
+    Ok(per_second(count - first, start.elapsed()))
+}
+
+/// Every user is connected; from the first push to the last. What a plugin does not turn into a
+/// notification does not count.
+async fn rate_to_sockets(kafka: &Kafka, host: &Host, count: u32) -> Result<f64> {
+    let mut readers = JoinSet::new();
+    let ready = Arc::new(tokio::sync::Barrier::new(USERS as usize + 1));
+    for number in 0..USERS {
+        let mut client = connect(host, &format!("user-{number}")).await?;
+        let ready = Arc::clone(&ready);
+        readers.spawn(async move {
+            ready.wait().await;
+            let mut seen: Option<(Instant, Instant, i64)> = None;
+            // The end of the series is silence.
+            while let Ok(next) = tokio::time::timeout(Duration::from_secs(5), client.next()).await {
+                next?;
+                let now = Instant::now();
+                let entry = seen.get_or_insert((now, now, 0));
+                entry.1 = now;
+                entry.2 += 1;
+            }
+            anyhow::Ok(seen)
+        });
+    }
+    ready.wait().await;
+    kafka.produce(events::series(2, count)).await?;
+    let mut total: Option<(Instant, Instant, i64)> = None;
+    while let Some(seen) = readers.join_next().await {
+        if let Some((first, last, number)) = seen?? {
+            let entry = total.get_or_insert((first, last, 0));
+            *entry = (entry.0.min(first), entry.1.max(last), entry.2 + number);
+        }
+    }
+    let (first, last, number) = total.context("no push came")?;
+    Ok(per_second(number, last - first))
+}
+
+async fn latency(table: &mut Table) -> Result<()> {
+    let kafka = broker().await?;
+    let host = Setup::host(&kafka).shipped_plugins().start().await?;
+    let sent: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
+    let mut readers = JoinSet::new();
+    for number in 0..USERS {
+        let mut client = connect(&host, &format!("user-{number}")).await?;
+        let sent = Arc::clone(&sent);
+        readers.spawn(async move {
+            let mut times = Vec::new();
+            while let Ok(next) = tokio::time::timeout(Duration::from_secs(10), client.next()).await
+            {
+                let (data, now) = (next?.data, Instant::now());
+                let id = data["eventId"].as_str().unwrap_or_default();
+                let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(start) = sent.get(id) {
+                    times.push(now - *start);
+                }
+            }
+            anyhow::Ok(times)
+        });
+    }
+    let records = events::series(3, EVENTS_A_SECOND * LATENCY_SECONDS);
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap())
+        .set("linger.ms", "0")
+        .create()?;
+    tokio::task::spawn_blocking(move || produce_at_rate(&producer, records, &sent)).await??;
+    let mut times = Vec::new();
+    while let Some(more) = readers.join_next().await {
+        times.extend(more??);
+    }
+    times.sort_unstable();
+    ensure!(!times.is_empty(), "no push came");
+    let quantile = |per_mille: usize| {
+        let place = times.len() * per_mille / 1000;
+        format!(
+            "{:.1} ms",
+            times[place.min(times.len() - 1)].as_secs_f64() * 1e3
+        )
+    };
+    table.add(
+        format!(
+            "push latency at {EVENTS_A_SECOND} events/s, producer → socket, p50 / p99 / max of {}",
+            times.len()
+        ),
+        format!("{} / {} / {}", quantile(500), quantile(990), quantile(1000)),
+    );
+    Ok(())
+}
+
+fn produce_at_rate(
+    producer: &BaseProducer,
+    records: Vec<Record>,
+    sent: &Mutex<HashMap<String, Instant>>,
+) -> Result<()> {
+    let start = Instant::now();
+    for (number, record) in (0_u32..).zip(records) {
+        let due = start + Duration::from_secs(1) * number / EVENTS_A_SECOND;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let value: serde_json::Value = serde_json::from_slice(&record.value)?;
+        let id = value["eventId"].as_str().unwrap_or_default().to_owned();
+        sent.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Instant::now());
+        send(producer, &record)?;
+    }
+    producer.flush(Duration::from_secs(30))?;
+    Ok(())
+}
+
+async fn idle_memory(connections: u32, table: &mut Table) -> Result<()> {
+    /// Connections share users, as people have several devices; a token is a process to make.
+    const IDLE_USERS: u32 = 500;
+    let host = Setup::run().shipped_plugins().start().await?;
+    let mut clients = Vec::new();
+    // The first connections warm up what every host needs once.
+    for number in 0..50 {
+        clients.push(connect(&host, &format!("warm-{number}")).await?);
+    }
+    let before = resident_bytes(host.pid())?;
+    let mut tokens = BTreeMap::new();
+    for number in 0..connections {
+        let user = format!("idle-{}", number % IDLE_USERS);
+        let token = match tokens.get(&user) {
+            Some(token) => token,
+            None => tokens.entry(user.clone()).or_insert(host.token(&user)?),
+        };
+        clients.push(Client::connect(&host.gateway()?, token, &BTreeMap::new()).await?);
+    }
+    let after = resident_bytes(host.pid())?;
+    let each = after.saturating_sub(before) / u64::from(connections);
+    table.add(
+        format!(
+            "resident memory per idle WebSocket at {} connections",
+            clients.len()
+        ),
+        format!("{:.1} KiB", each as f64 / 1024.0),
+    );
+    Ok(())
+}
+
+async fn connect(host: &Host, user: &str) -> Result<Client> {
+    Client::connect(&host.gateway()?, &host.token(user)?, &BTreeMap::new()).await
+}
+
+fn resident_bytes(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line
+        .and_then(|rest| rest.split_whitespace().next())
+        .context("no VmRSS")?;
+    Ok(kilobytes.parse::<u64>()? * 1024)
+}
+
+fn per_second(count: i64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}

@@ -1,0 +1,160 @@
+//! Guests that misbehave, each beside the honest guest `echo` on the same partition: `echo` hears
+//! everything, the offender's events end as dead letters or the offender is not let in at all, and
+//! the operator's log says what happened.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use carillon_tests::child::wait_until;
+use carillon_tests::events;
+use carillon_tests::host::{Host, Setup, guest};
+use carillon_tests::kafka::Kafka;
+use carillon_tests::store::Contents;
+use tokio::sync::OnceCell;
+
+/// Enough to show that the lane goes on after each.
+const EVENTS: usize = 3;
+
+/// What becomes of a guest.
+enum Fate {
+    /// It is not loaded.
+    Refused,
+    /// Every event becomes a dead letter of its own, with a reason that holds this word.
+    DeadLetters(&'static str),
+    /// It works; what exceeds a limit is dropped.
+    Tolerated,
+}
+
+static KAFKA: OnceCell<Kafka> = OnceCell::const_new();
+
+/// One broker for all cases: they read the same records, each with a group of its own.
+async fn kafka() -> &'static Kafka {
+    KAFKA
+        .get_or_init(async || {
+            let kafka = Kafka::start().await.unwrap();
+            kafka.create_topic("booking-events", 1).await.unwrap();
+            kafka
+                .produce(events::bookings_of("user-1", 0..EVENTS as u32))
+                .await
+                .unwrap();
+            kafka
+        })
+        .await
+}
+
+async fn check(name: &str, fate: Fate, log_words: &[&str]) {
+    let kafka = kafka().await;
+    // Two attempts and short pauses: the test is about limits, not about patience.
+    let mut host = Setup::host(kafka)
+        .config(&format!(
+            "group_id = \"hostile-{name}\"\n\n[pipeline]\nmax_attempts = 2\nretry_initial_ms = 20\nretry_max_ms = 50\n"
+        ))
+        .plugin(guest("echo"))
+        .plugin(guest(name))
+        .start()
+        .await
+        .unwrap();
+
+    let contents = settled(&host, kafka).await;
+
+    let echoed = contents
+        .decisions
+        .iter()
+        .filter(|(plugin, ..)| plugin == "echo")
+        .count();
+    assert_eq!(echoed, EVENTS, "echo heard every event");
+    let letters: Vec<_> = contents
+        .dead_letters
+        .iter()
+        .filter(|letter| letter.plugin == name)
+        .collect();
+    match fate {
+        Fate::Refused => {
+            let decided = contents
+                .decisions
+                .iter()
+                .filter(|(plugin, ..)| plugin == name)
+                .count();
+            assert_eq!((decided, letters.len()), (0, 0));
+        }
+        Fate::DeadLetters(word) => {
+            assert_eq!(letters.len(), EVENTS, "{letters:?}");
+            assert!(
+                letters.iter().all(|letter| letter.reason.contains(word)),
+                "{letters:#?}"
+            );
+        }
+        Fate::Tolerated => assert_eq!(letters.len(), 0, "{letters:?}"),
+    }
+    let words: Vec<&str> = [name]
+        .into_iter()
+        .chain(log_words.iter().copied())
+        .collect();
+    let line = host.log_line(&words).await.unwrap();
+    println!("{name}: echo heard {echoed} of {EVENTS}; the operator reads: {line}");
+    assert_eq!(
+        host.stop().unwrap(),
+        0,
+        "the host stops in order:\n{}",
+        host.log_tail()
+    );
+}
+
+/// The store once every lane has passed the last record.
+async fn settled(host: &Host, kafka: &Kafka) -> Contents {
+    let ends = kafka.ends("booking-events").await.unwrap();
+    let data = host.data();
+    let reached = wait_until(
+        "every lane to pass the last record",
+        Duration::from_secs(60),
+        async || {
+            let contents = Contents::read(&data).await?;
+            Ok(contents
+                .has_reached("booking-events", &ends)
+                .then_some(contents))
+        },
+    );
+    reached
+        .await
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", host.log_tail()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_loop_is_ended_by_the_time_limit() {
+    check("endless-loop", Fate::DeadLetters("time"), &["time"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_bomb_is_stopped_at_its_limit() {
+    check("memory-bomb", Fate::DeadLetters("memory"), &["memory"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn table_growth_is_stopped_at_its_limit() {
+    check("table-growth", Fate::DeadLetters("table"), &["table"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unbounded_recursion_meets_the_end_of_its_stack() {
+    check("recursion", Fate::DeadLetters("stack"), &["stack"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_bomb_is_refused_before_it_is_lifted() {
+    check("output-bomb", Fate::DeadLetters("answer"), &["answer"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_log_lines_is_counted_and_dropped() {
+    check("log-flood", Fate::Tolerated, &["dropped"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trap_on_every_event_costs_the_plugin_its_own_events_only() {
+    check("trap-always", Fate::DeadLetters("trap"), &["trap"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_traps_in_describe_is_not_loaded() {
+    check("trap-in-describe", Fate::Refused, &["describe"]).await;
+}

@@ -46,9 +46,11 @@ guests:
 test:
 	$(STAGE) "set-up" sh tests/setup.sh test
 	$(STAGE) "format" $(CARGO) fmt --all --check
-	$(STAGE) "clippy" $(CARGO) clippy $(FLAGS) --workspace --lib --bins --tests --benches --examples --test '*' -- -D warnings
+	$(STAGE) "clippy" $(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
+	$(STAGE) "clippy, tests by name" $(CARGO) clippy $(FLAGS) --workspace --test '*' -- -D warnings
 	$(STAGE) "licences and advisories" $(MAKE) --no-print-directory check-dependencies
-	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins --tests --test '*'
+	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins --tests
+	$(STAGE) "build, tests by name" $(CARGO) build $(FLAGS) --test '*'
 	$(STAGE) "plugins" $(MAKE) --no-print-directory plugins
 	$(STAGE) "guests" $(MAKE) --no-print-directory guests
 	$(STAGE) "native tests" $(CARGO) test $(FLAGS)
@@ -67,16 +69,18 @@ check-dependencies:
 
 crash-test:
 	$(STAGE) "set-up" sh tests/setup.sh test
-	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins --tests --test '*'
+	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins
 	$(STAGE) "plugins and guests" $(MAKE) --no-print-directory plugins guests
 	$(STAGE) "crashes on Apache Kafka, long form" env CRASH_EVENTS=20000 CRASH_KILLS=50 CRASH_BOOKING_KILLS=10 CRASH_BOOKINGS=1000 \
 		$(CARGO) test $(FLAGS) --test crash -- --nocapture --test-threads 1
+	$(STAGE) "crashes with the embedded broker, long form" env CRASH_EMBEDDED_BOOKINGS=1000 CRASH_EMBEDDED_KILLS=20 \
+		$(CARGO) test $(FLAGS) --test embedded -- --nocapture --test-threads 1
 
 bench:
 	$(STAGE) "set-up" sh tests/setup.sh test
 	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins
 	$(STAGE) "plugins and guests" $(MAKE) --no-print-directory plugins guests
-	$(STAGE) "criterion" $(CARGO) bench --locked --benches
+	$(STAGE) "criterion" $(CARGO) bench --locked --bench '*'
 	$(STAGE) "load" target/release/load
 
 clean:

@@ -215,3 +215,71 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(10);
+
+    fn sh(script: &str) -> (Child, PathBuf) {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let log = folder.join("log");
+        let command = ["sh", "-c", script].map(ToOwned::to_owned);
+        (Child::start(&command, &folder, &log).unwrap(), folder)
+    }
+
+    async fn says(folder: &Path, word: &str) {
+        let log = folder.join("log");
+        wait_until(word, BOUND, async || {
+            Ok(tail(&log).contains(word).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_child_that_is_asked_to_stop_may_end_in_its_own_way_and_its_folder_stays() {
+        let (mut child, folder) =
+            sh("trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done");
+        says(&folder, "ready").await;
+        assert!(child.is_running());
+        assert_eq!(child.stop().unwrap(), 7);
+        assert!(!child.is_running() && folder.is_dir());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_child_that_ends_by_itself_does_not_count_as_running() {
+        let (mut child, folder) = sh("echo done; exit 3");
+        says(&folder, "done").await;
+        wait_until("its end", BOUND, async || {
+            Ok((!child.is_running()).then_some(()))
+        })
+        .await
+        .unwrap();
+        assert_eq!(child.stop().unwrap(), 3);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_child_that_is_dropped_takes_its_folder_with_it() {
+        let (child, folder) = sh("echo ready; exec sleep 60");
+        says(&folder, "ready").await;
+        let pid = child.pid();
+        drop(child);
+        assert!(!folder.exists());
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[tokio::test]
+    async fn a_killed_child_has_no_time_to_do_anything() {
+        let (mut child, folder) =
+            sh("trap 'echo sorry' TERM; echo ready; while :; do sleep 0.01; done");
+        says(&folder, "ready").await;
+        child.kill().unwrap();
+        assert!(!child.is_running() && !tail(&folder.join("log")).contains("sorry"));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -219,7 +219,10 @@ impl Kafka {
 
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap);
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            // The broker comes back within seconds.
+            .set("reconnect.backoff.max.ms", "200");
         config
     }
 
@@ -360,6 +363,8 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=500
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=4194304
 log.retention.check.interval.ms=1000
 num.network.threads=2

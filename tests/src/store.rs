@@ -358,3 +358,104 @@ async fn dead_letters(database: &mut SqliteConnection) -> Result<BTreeSet<DeadLe
         )
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn entry(id: &str, event: &str, record_offset: i64) -> Entry {
+        Entry {
+            plugin: "echo".to_owned(),
+            partition: ("booking-events".to_owned(), 0),
+            record_offset,
+            event_id: event.to_owned(),
+            kind: "booking.created".to_owned(),
+            id: id.to_owned(),
+            title: String::new(),
+            body: String::new(),
+        }
+    }
+
+    fn stream(entries: Vec<Entry>) -> Contents {
+        let entries = (1..).zip(entries).collect();
+        Contents {
+            streams: BTreeMap::from([("user:a".to_owned(), entries)]),
+            ..Contents::default()
+        }
+    }
+
+    fn truth() -> Contents {
+        stream(vec![entry("1", "a", 0), entry("2", "b", 1)])
+    }
+
+    #[test]
+    fn equal_runs_do_not_differ() {
+        let difference = truth().compare(&truth());
+        assert!(difference.is_none(), "{difference}");
+        assert_eq!(difference.effects, 2);
+    }
+
+    #[test]
+    fn a_missing_effect_is_lost() {
+        let difference = truth().compare(&stream(vec![entry("1", "a", 0)]));
+        assert_eq!((difference.lost, difference.doubled), (1, 0));
+        assert!(!difference.is_none());
+    }
+
+    #[test]
+    fn an_effect_that_is_stored_again_under_another_id_is_doubled() {
+        let twice = vec![entry("1", "a", 0), entry("2", "b", 1), entry("3", "b", 1)];
+        let difference = truth().compare(&stream(twice));
+        assert_eq!((difference.lost, difference.doubled), (0, 1));
+        assert!(!difference.is_none());
+    }
+
+    #[test]
+    fn effects_in_another_order_are_noticed() {
+        let swapped = stream(vec![entry("2", "b", 1), entry("1", "a", 0)]);
+        let difference = truth().compare(&swapped);
+        assert_eq!((difference.lost, difference.doubled), (0, 0));
+        assert!(difference.reordered && !difference.is_none());
+    }
+
+    #[test]
+    fn a_gap_in_the_offsets_is_noticed() {
+        let mut gapped = truth();
+        let entries = gapped.streams.get_mut("user:a").unwrap();
+        let last = entries.remove(&2).unwrap();
+        entries.insert(3, last);
+        let difference = truth().compare(&gapped);
+        assert_eq!(difference.gaps, ["user:a"]);
+        assert!(!difference.is_none());
+    }
+
+    #[test]
+    fn other_cursors_state_and_decisions_are_noticed() {
+        let partition = ("booking-events".to_owned(), 0);
+        let mut other = truth();
+        other.cursors.insert((partition.clone(), String::new()), 7);
+        other
+            .state
+            .insert(("counter".to_owned(), "count".to_owned()), b"2".to_vec());
+        other
+            .decisions
+            .insert(("echo".to_owned(), "00".to_owned(), 0, 1, partition, 0));
+        let difference = truth().compare(&other);
+        assert!(difference.cursors && difference.state);
+        assert_eq!(difference.decisions, 1);
+        assert!(!difference.is_none());
+    }
+
+    #[test]
+    fn the_end_is_reached_when_the_head_and_every_lane_stand_there() {
+        let at = |partition: i64, plugin: &str| (("t".to_owned(), partition), plugin.to_owned());
+        let mut contents = Contents::default();
+        assert!(contents.has_reached("t", &[0, 0]));
+        assert!(!contents.has_reached("t", &[3, 0]));
+        contents.cursors.insert(at(0, ""), 3);
+        assert!(contents.has_reached("t", &[3, 0]));
+        contents.cursors.insert(at(0, "slow"), 2);
+        assert!(!contents.has_reached("t", &[3, 0]));
+    }
+}

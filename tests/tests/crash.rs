@@ -99,7 +99,7 @@ async fn a_booking_api_that_is_killed_publishes_every_booking_once() {
     let api = Mutex::new(api);
     let client = http().unwrap();
 
-    let booked = tokio::sync::Mutex::new(Booked::default());
+    let booked = Mutex::new(Booked::default());
     let booking = async {
         for slot in (0..count).map(Slot::new) {
             let address = async || api.lock().await.booking();

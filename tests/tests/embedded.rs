@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use carillon_tests::bookings::{Booked, Slot, book};
 use carillon_tests::child::wait_until;
+use carillon_tests::client::Client;
 use carillon_tests::host::{Host, Setup, http};
 use carillon_tests::store::Contents;
 use rand::rngs::StdRng;
@@ -98,6 +99,72 @@ async fn bookings_and_their_notifications_survive_kill_nine() {
             "{stream} begins as it did before the restart"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_tells_clients_to_reconnect_and_they_go_on_where_they_were() {
+    let mut host = Setup::run()
+        .shipped_plugins()
+        .argument("--demo")
+        .start()
+        .await
+        .unwrap();
+    let user = Slot::new(0).user;
+    let tokens = BTreeMap::from([(user.clone(), host.token(&user).unwrap())]);
+    let connect = async |host: &Host, from: &BTreeMap<_, _>| {
+        Client::connect(&host.gateway().unwrap(), &tokens[&user], from)
+            .await
+            .unwrap()
+    };
+    let mut client = connect(&host, &BTreeMap::new()).await;
+    book(
+        &http().unwrap(),
+        &tokens,
+        async || host.booking(),
+        &Slot::new(0),
+    )
+    .await
+    .unwrap();
+    let first = client.next().await.unwrap();
+    let positions = client.positions().clone();
+
+    let stopping = tokio::task::spawn_blocking(move || {
+        let code = host.stop();
+        (host, code)
+    });
+    let (code, reason) = client.closed().await.unwrap();
+    let (stopped, exit) = stopping.await.unwrap();
+    host = stopped;
+    host.restart().await.unwrap();
+    let mut client = connect(&host, &positions).await;
+    // The same user again: every seventh slot.
+    book(
+        &http().unwrap(),
+        &tokens,
+        async || host.booking(),
+        &Slot::new(7),
+    )
+    .await
+    .unwrap();
+    let second = client.next().await.unwrap();
+
+    // Of the protocol's codes, 3500 to 3999 and 4500 to 4999 mean: do not come back.
+    assert!(matches!(code, 3000..3500 | 4000..4500), "{code} {reason}");
+    assert!(!reason.is_empty(), "the npm client needs a reason");
+    assert_eq!(exit.unwrap(), 0, "{}", host.log_tail());
+    assert!(
+        client.recovered().values().all(|recovered| *recovered),
+        "{:?}",
+        client.recovered()
+    );
+    assert_eq!(
+        (&first.channel, first.offset + 1),
+        (&second.channel, second.offset)
+    );
+    println!(
+        "closed with {code} {reason:?}; recovered, and offset {} follows {}",
+        second.offset, first.offset
+    );
 }
 
 /// User to the ids of the events by which the user was told of a booking.

@@ -13,7 +13,7 @@ use carillon_tests::store::Contents;
 use tokio::sync::OnceCell;
 
 /// Enough to show that the lane goes on after each.
-const EVENTS: usize = 3;
+const EVENTS: u32 = 3;
 
 /// What becomes of a guest.
 enum Fate {
@@ -34,7 +34,7 @@ async fn kafka() -> &'static Kafka {
             let kafka = Kafka::start().await.unwrap();
             kafka.create_topic("booking-events", 1).await.unwrap();
             kafka
-                .produce(events::bookings_of("user-1", 0..EVENTS as u32))
+                .produce(events::bookings_of("user-1", 0..EVENTS))
                 .await
                 .unwrap();
             kafka
@@ -47,7 +47,7 @@ async fn check(name: &str, fate: Fate, log_words: &[&str]) {
     // Two attempts and short pauses: the test is about limits, not about patience.
     let mut host = Setup::host(kafka)
         .config(&format!(
-            "group_id = \"hostile-{name}\"\n\n[pipeline]\nmax_attempts = 2\nretry_initial_ms = 20\nretry_max_ms = 50\n"
+            "group_id = \"hostile-{name}\"\n\n[pipeline]\nmax_attempts = 2\nretry_backoff_ms = 20\nmax_retry_backoff_ms = 50\n"
         ))
         .plugin(guest("echo"))
         .plugin(guest(name))
@@ -62,7 +62,7 @@ async fn check(name: &str, fate: Fate, log_words: &[&str]) {
         .iter()
         .filter(|(plugin, ..)| plugin == "echo")
         .count();
-    assert_eq!(echoed, EVENTS, "echo heard every event");
+    assert_eq!(echoed, EVENTS as usize, "echo heard every event");
     let letters: Vec<_> = contents
         .dead_letters
         .iter()
@@ -78,7 +78,7 @@ async fn check(name: &str, fate: Fate, log_words: &[&str]) {
             assert_eq!((decided, letters.len()), (0, 0));
         }
         Fate::DeadLetters(word) => {
-            assert_eq!(letters.len(), EVENTS, "{letters:?}");
+            assert_eq!(letters.len(), EVENTS as usize, "{letters:?}");
             assert!(
                 letters.iter().all(|letter| letter.reason.contains(word)),
                 "{letters:#?}"
@@ -151,10 +151,50 @@ async fn a_flood_of_log_lines_is_counted_and_dropped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trap_on_every_event_costs_the_plugin_its_own_events_only() {
-    check("trap-always", Fate::DeadLetters("trap"), &["trap"]).await;
+    check("trap-always", Fate::DeadLetters("trapped"), &["trapped"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zero_character_in_a_text_is_the_plugins_own_fault() {
+    check("nul-text", Fate::DeadLetters("not valid"), &["not valid"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_rejects_says_why() {
+    check(
+        "rejecter",
+        Fate::DeadLetters("this guest rejects"),
+        &["rejects"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_traps_in_describe_is_not_loaded() {
     check("trap-in-describe", Fate::Refused, &["describe"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_of_another_world_is_refused_with_the_name_of_what_is_missing() {
+    check("wrong-world", Fate::Refused, &["carillon:plugin/handler"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_the_host_does_not_have_is_refused_by_name() {
+    check(
+        "unknown-import",
+        Fate::Refused,
+        &["carillon:plugin/teleport"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_is_refused_by_name_until_it_is_there() {
+    check("http-caller", Fate::Refused, &["carillon:plugin/http"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_is_no_plugin_is_refused() {
+    check("plain-module", Fate::Refused, &[]).await;
 }

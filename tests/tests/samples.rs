@@ -90,7 +90,7 @@ async fn every_sample_is_handled_and_every_malformed_record_becomes_a_dead_lette
 }
 
 fn aliases_are_resolved(samples: &[Record], contents: &Contents) {
-    let mut seen = BTreeSet::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for sample in samples {
         let value: Value = serde_json::from_slice(&sample.value).unwrap();
         let (id, spelled) = (
@@ -99,7 +99,7 @@ fn aliases_are_resolved(samples: &[Record], contents: &Contents) {
         );
         let found = ALIASES.iter().find(|(alias, _)| *alias == spelled);
         let kind = found.map_or(spelled, |(_, kind)| kind);
-        seen.extend(found);
+        seen.extend(found.map(|(alias, _)| *alias));
         let kinds: BTreeSet<_> = contents
             .entries()
             .filter(|entry| entry.event_id == id)

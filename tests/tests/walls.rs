@@ -1,4 +1,4 @@
-//! The walls between the crates, as DESIGN.md draws them: held here, over `cargo metadata`.
+//! The walls between the crates, as ARCHITECTURE.md draws them, held over `cargo metadata`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;

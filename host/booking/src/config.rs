@@ -1,6 +1,6 @@
 //! `[booking_service]`: what an operator can set.
 
-use carillon_bus::TopicNames;
+use carillon_bus::ProducerConfig;
 use serde::Deserialize;
 
 use crate::error::BookingError;
@@ -19,9 +19,8 @@ pub struct BookingConfig {
     /// How long events that were sent are kept, in seconds, counted back from the newest: what the
     /// embedded broker is told again after a restart. The host's window should not be shorter.
     pub duplicate_window_s: u64,
-    /// The names of topics, from `[booking_service.kafka.topics]`.
-    #[serde(skip)]
-    pub topics: TopicNames,
+    /// `[booking_service.kafka]`: where events go, and what the topics are called.
+    pub kafka: ProducerConfig,
 }
 
 impl Default for BookingConfig {
@@ -33,7 +32,7 @@ impl Default for BookingConfig {
                 "http://localhost:8090".into(),
             ],
             duplicate_window_s: 24 * 60 * 60,
-            topics: TopicNames::default(),
+            kafka: ProducerConfig::default(),
         }
     }
 }
@@ -74,7 +73,10 @@ fn check_origin(origin: &str) -> Result<(), BookingError> {
         .or_else(|| origin.strip_prefix("https://"));
     let fits = origin == "*"
         || host.is_some_and(|host| {
-            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && byte != b'/')
         });
     match fits {
         true => Ok(()),
@@ -98,13 +100,23 @@ mod tests {
 
     #[test]
     fn an_origin_with_a_path_or_without_a_scheme_is_refused() {
-        for odd in ["", "localhost:8090", "http://", "http://a/b", "ftp://a", "http://ä"] {
+        for odd in [
+            "",
+            "localhost:8090",
+            "http://",
+            "http://a/b",
+            "ftp://a",
+            "http://ä",
+        ] {
             let config = BookingConfig {
                 allowed_origins: vec![odd.into()],
                 ..BookingConfig::default()
             };
             let text = config.check().map_err(|error| error.to_string());
-            assert!(text.is_err_and(|text| text.contains("allowed_origins")), "{odd}");
+            assert!(
+                text.is_err_and(|text| text.contains("allowed_origins")),
+                "{odd}"
+            );
         }
     }
 

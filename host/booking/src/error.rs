@@ -16,7 +16,9 @@ pub enum BookingError {
         reason: String,
     },
     /// The data folder could not be made.
-    #[error("the data folder {path:?} cannot be made: {cause}; check that its parent exists and is writable")]
+    #[error(
+        "the data folder {path:?} cannot be made: {cause}; check that its parent exists and is writable"
+    )]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -24,7 +26,9 @@ pub enum BookingError {
         cause: std::io::Error,
     },
     /// The database could not be opened.
-    #[error("the booking database {path:?} cannot be opened: {cause}; check that the file is a Carillon database, writable, and on a local disk")]
+    #[error(
+        "the booking database {path:?} cannot be opened: {cause}; check that the file is a Carillon database, writable, and on a local disk"
+    )]
     Open {
         /// The database file.
         path: PathBuf,

@@ -99,7 +99,10 @@ impl Status {
 
     /// Whether the booking keeps others from its resource. The triggers of the database say the same.
     pub fn holds_its_time(self) -> bool {
-        matches!(self, Status::Pending | Status::Confirmed | Status::CheckedIn)
+        matches!(
+            self,
+            Status::Pending | Status::Confirmed | Status::CheckedIn
+        )
     }
 
     /// The name in the database, in the API and in events.

@@ -98,8 +98,6 @@ pub enum ConsumerEvent {
     Assigned(Box<Assigned>),
     /// A partition waits for the operator.
     Stopped(PartitionId, String),
-    /// The position of a partition was lost while reading.
-    Lost(PartitionId, String),
 }
 
 /// The group consumer. Dropping it leaves the group.

@@ -32,6 +32,16 @@ impl std::fmt::Debug for ReaderPool {
     }
 }
 
+/// What was read in one turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// The records, in order.
+    pub records: Vec<LogRecord>,
+    /// Where to go on: there is no record between the last one and here. Offsets have holes
+    /// where transactions or compaction left them.
+    pub next: i64,
+}
+
 struct Reader {
     client: BaseConsumer,
     /// Where the next record comes from without seeking.
@@ -50,8 +60,8 @@ impl ReaderPool {
         }
     }
 
-    /// Reads from `offset` on, at most `max_records` and up to but not including `until`.
-    /// Answers nothing when the log has nothing there yet. Waits for a turn.
+    /// Reads from `offset` on, at most `max_records` and up to but not including `until`, which
+    /// the log must reach. Waits for a turn.
     ///
     /// # Errors
     /// When the offset is not in the log, or no broker answers.
@@ -61,9 +71,9 @@ impl ReaderPool {
         offset: i64,
         until: i64,
         max_records: usize,
-    ) -> Result<Vec<LogRecord>, ReadError> {
+    ) -> Result<Stretch, ReadError> {
         if offset >= until {
-            return Ok(Vec::new());
+            return Ok(Stretch { records: Vec::new(), next: offset });
         }
         let failed = |reason: String| ReadError::Failed { topic: id.topic.to_string(), partition: id.partition, reason };
         let _turn: SemaphorePermit<'_> = self.turns.acquire().await.map_err(|error| failed(error.to_string()))?;
@@ -100,7 +110,7 @@ impl ReaderPool {
 
     fn open(&self) -> Result<Reader, BusError> {
         let mut client = self.config.reader_client(self.cluster.bootstrap_servers(), self.cluster.is_embedded())?;
-        client.set("queued.max.messages.kbytes", "4096");
+        client.set("queued.max.messages.kbytes", "4096").set("enable.partition.eof", "true");
         Ok(Reader { client: client.create()?, place: None })
     }
 }
@@ -112,7 +122,7 @@ impl Reader {
         offset: i64,
         until: i64,
         max_records: usize,
-    ) -> Result<Vec<LogRecord>, ReadError> {
+    ) -> Result<Stretch, ReadError> {
         let failed = |error: KafkaError| ReadError::Failed {
             topic: id.topic.to_string(),
             partition: id.partition,
@@ -136,6 +146,8 @@ impl Reader {
                     next = message.offset() + 1;
                     records.push(LogRecord::from_message(&message));
                 }
+                // The log ends here, so all up to `until` has been read.
+                Some(Err(KafkaError::PartitionEOF(_))) => next = next.max(until),
                 Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
                     let (low, high) =
                         self.client.fetch_watermarks(&id.topic, id.partition, WATERMARK_PATIENCE).map_err(failed)?;
@@ -147,9 +159,11 @@ impl Reader {
                 None => {}
             }
         }
+        let overshot = records.last().is_some_and(|record| record.offset >= until);
         records.retain(|record| record.offset < until);
-        self.place = Some((id.clone(), next));
-        Ok(records)
+        // A reader that has read beyond cannot go on from `until` without seeking.
+        self.place = (!overshot && next < until).then(|| (id.clone(), next));
+        Ok(Stretch { records, next: next.min(until) })
     }
 }
 

@@ -294,11 +294,11 @@ fn what_no_json_printer_would_write_is_refused_in_words_too() {
         ),
         (
             format!("{{{valid}}} {{").into(),
-            "not-json: the record, which begins with \"{\\\"eventId\\\":\\\"e\\\",\", is not JSON: trailing characters at line 1 column 70",
+            "not-json: the record, which begins with \"{\\\"eventId\\\":\\\"e\\\",\\\"\", is not JSON: trailing characters at line 1 column 70",
         ),
         (
             format!("{{{valid},}}").into(),
-            "not-json: the record, which begins with \"{\\\"eventId\\\":\\\"e\\\",\", is not JSON: trailing comma at line 1 column 69",
+            "not-json: the record, which begins with \"{\\\"eventId\\\":\\\"e\\\",\\\"\", is not JSON: trailing comma at line 1 column 69",
         ),
         (
             format!("{{{valid},\"eventId\":\"f\"}}").into(),
@@ -334,11 +334,11 @@ fn what_no_json_printer_would_write_is_refused_in_words_too() {
         ),
         (
             format!("{{{valid},\"eventData\":{{\"a\":\"\u{0}\"}}}}").into(),
-            "not-json: the record, which begins with \"{\\\"eventId\\\":\\\"e\\\",\", is not JSON: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 88",
+            "not-json: the record, which begins with \"{\\\"eventId\\\":\\\"e\\\",\\\"\", is not JSON: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 86",
         ),
         (
-            b"[1,".to_vec(),
-            "cut-off: the record is cut off: its JSON ends after 3 bytes in the middle of an array",
+            b"[1".to_vec(),
+            "cut-off: the record is cut off: its JSON ends after 2 bytes in the middle of an array",
         ),
         (
             b"{\"eventId\":\"x".to_vec(),

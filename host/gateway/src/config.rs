@@ -79,7 +79,7 @@ impl Default for GatewayConfig {
             sse_heartbeat_ms: 15_000,
             demo: false,
             demo_users: (1..=7).map(|n| format!("user-{n}")).collect(),
-            demo_groups: Vec::new(),
+            demo_groups: vec!["staff".to_owned()],
             demo_resources: (1..=4).map(|n| format!("room-{n}")).collect(),
             booking_url: "http://127.0.0.1:8080".to_owned(),
         }

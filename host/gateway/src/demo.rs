@@ -53,7 +53,7 @@ fn asset(content: &'static str, media_type: &'static str) -> impl IntoResponse {
 /// The page talks to this server and to the booking API, and to nobody else.
 fn page_headers(shared: &Shared) -> HeaderMap {
     let policy = format!(
-        "default-src 'self'; connect-src 'self' ws: wss: {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'self'; img-src data:; connect-src 'self' ws: wss: {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         shared.config.booking_url,
     );
     let mut headers = HeaderMap::new();

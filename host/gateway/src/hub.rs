@@ -18,13 +18,17 @@ use crate::telemetry::Telemetry;
 /// for each other. A power of two.
 const SHARDS: usize = 64;
 
+/// The connections that listen to a stream, by number.
 type Subscribers = HashMap<u64, Arc<Outbox>>;
+
+/// The streams of one shard that somebody listens to.
+type Shard = HashMap<Arc<str>, Subscribers>;
 
 /// All connections, and those of each stream.
 #[derive(Debug)]
 pub(crate) struct Hub {
     hasher: RandomState,
-    streams: Box<[Mutex<HashMap<Arc<str>, Subscribers>>]>,
+    streams: Box<[Mutex<Shard>]>,
     connections: Mutex<HashMap<u64, Arc<Outbox>>>,
     next_id: AtomicU64,
     closing: AtomicBool,
@@ -87,7 +91,7 @@ impl Hub {
         *self.open.borrow()
     }
 
-    fn shard(&self, stream: &str) -> MutexGuard<'_, HashMap<Arc<str>, Subscribers>> {
+    fn shard(&self, stream: &str) -> MutexGuard<'_, Shard> {
         let hash = self.hasher.hash_one(stream);
         // The remainder is below SHARDS.
         #[allow(clippy::cast_possible_truncation)]

@@ -12,7 +12,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use carillon_web::Problem;
-use futures_util::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
+use futures_util::{Sink as _, Stream as _, StreamExt as _};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error as ProtocolFault;
 

@@ -14,10 +14,6 @@ use crate::share::Share;
 use crate::state::StateVersions;
 use crate::{dead_letters, decisions, effects};
 
-/// A share was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Committed;
-
 struct GroupWritten {
     publications: Vec<Publication>,
     hours: BTreeSet<i64>,
@@ -30,7 +26,7 @@ impl Store {
     /// order. A share that has lost its right (its cursor or its plugin's state moved
     /// meanwhile) is left out; if the database refuses the group, each share is written
     /// alone, so that one bad value cannot stop the others.
-    pub async fn commit(&self, shares: &[Share]) -> Vec<Result<Committed, ShareError>> {
+    pub async fn commit(&self, shares: &[Share]) -> Vec<Result<(), ShareError>> {
         let started = Instant::now();
         let mut writer = self.inner.writer.lock().await;
         let all: Vec<&Share> = shares.iter().collect();
@@ -59,20 +55,20 @@ impl Store {
         &self,
         writer: &mut SqliteConnection,
         shares: &[&Share],
-    ) -> Result<Vec<Result<Committed, ShareError>>, ShareError> {
+    ) -> Result<Vec<Result<(), ShareError>>, ShareError> {
         let fail = |error: sqlx::Error| ShareError::from_sqlx(&error);
         let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(fail)?;
         let mut cursors = CursorTable::load(&mut tx, shares).await.map_err(fail)?;
-        let mut states = StateVersions::load(&mut tx, shares).await.map_err(fail)?;
-        let results: Vec<_> = shares
-            .iter()
-            .map(|share| {
-                states.check(share)?;
+        let states = StateVersions::load(&mut tx, shares).await.map_err(fail)?;
+        let mut results: Vec<Result<(), ShareError>> = shares.iter().map(|share| cursors.check(share)).collect();
+        states.strike_out(shares, &mut results);
+        for (share, result) in shares.iter().zip(&results) {
+            if result.is_ok() {
+                // Fails only where two shares of the group move one cursor; then the group
+                // is written share by share.
                 cursors.apply(share)?;
-                states.apply(share);
-                Ok(Committed)
-            })
-            .collect();
+            }
+        }
         let accepted: Vec<&Share> =
             shares.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(share, _)| *share).collect();
         if accepted.is_empty() {
@@ -83,7 +79,7 @@ impl Store {
         let written = async {
             let now_ms = now_ms();
             cursors.write(&mut tx).await?;
-            states.write(&mut tx, &accepted).await?;
+            StateVersions::write(&mut tx, &accepted).await?;
             let hours = decisions::write_all(&mut tx, &known_hours, window, now_ms, &accepted).await?;
             let dead_letters = dead_letters::write_all(&mut tx, &accepted, now_ms).await?;
             let effects = effects::write_all(&mut tx, &accepted, now_ms).await?;

@@ -69,9 +69,8 @@ impl CursorTable {
         }
     }
 
-    /// Moves the cursors of a share, or says that one of them stood elsewhere; then
-    /// nothing was moved.
-    pub(crate) fn apply(&mut self, share: &Share) -> Result<(), ShareError> {
+    /// Whether the cursors of a share stand where it expects them.
+    pub(crate) fn check(&self, share: &Share) -> Result<(), ShareError> {
         let cursor = &share.cursor;
         let key = |lane: Lane| (cursor.log.0, cursor.partition, lane.row());
         let compare = |found: Option<i64>, expected: Option<i64>| {
@@ -85,9 +84,19 @@ impl CursorTable {
         for plugin in &share.joined {
             compare(self.at(key(Lane::Plugin(*plugin))), cursor.expected)?;
         }
-        for detached in &share.detached {
+        // A lane may join the head and leave it again within one batch.
+        for detached in share.detached.iter().filter(|detached| !share.joined.contains(&detached.plugin)) {
             compare(self.at(key(Lane::Plugin(detached.plugin))), None)?;
         }
+        Ok(())
+    }
+
+    /// Moves the cursors of a share, or says that one of them stood elsewhere; then
+    /// nothing was moved. An earlier share of the group may have moved the same cursor.
+    pub(crate) fn apply(&mut self, share: &Share) -> Result<(), ShareError> {
+        self.check(share)?;
+        let cursor = &share.cursor;
+        let key = |lane: Lane| (cursor.log.0, cursor.partition, lane.row());
         let logged_at_ms = cursor.logged_at_ms;
         self.changed.insert(
             key(cursor.lane),
@@ -155,6 +164,18 @@ fn keys_of(share: &Share) -> Vec<Key> {
 }
 
 impl Store {
+    /// Whether any partition of a log has a cursor.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn log_has_cursors(&self, log: LogId) -> Result<bool, StoreError> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM cursors WHERE log_id = ?)")
+            .bind(log.0)
+            .fetch_one(&self.inner.readers)
+            .await
+            .map_err(StoreError::database("read the cursors"))
+    }
+
     /// The cursors of one partition.
     ///
     /// # Errors

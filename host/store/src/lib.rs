@@ -22,7 +22,6 @@ mod state;
 mod streams;
 mod visibility;
 
-pub use commit::Committed;
 pub use cursors::{Cursor, PartitionCursors};
 pub use dead_letters::{DeadLetterRow, StoredDeadLetter};
 pub use decisions::PastDecision;

@@ -9,7 +9,7 @@ use crate::bulk;
 use crate::error::{ShareError, StoreError};
 use crate::identity::PluginId;
 use crate::open::Store;
-use crate::share::{Share, StateWrite};
+use crate::share::{Share, StateWrite, StateWrites};
 
 /// A committed value, and the version of the plugin's whole state it was read at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,23 +43,49 @@ impl StateVersions {
         Ok(Self { current })
     }
 
-    /// Whether the share's calls started from the state as it stands.
-    pub(crate) fn check(&self, share: &Share) -> Result<(), ShareError> {
-        let fits = share.state.iter().all(|writes| self.current.get(&writes.plugin.0) == Some(&writes.base_version));
-        if fits { Ok(()) } else { Err(ShareError::StateConflict) }
-    }
-
-    /// Notes the writes of a share that was checked.
-    pub(crate) fn apply(&mut self, share: &Share) {
-        for writes in &share.state {
-            self.current.insert(writes.plugin.0, writes.base_version + 1);
+    /// Strikes out shares whose calls did not start from the state as it stands, or as the
+    /// shares that remain leave it. Within a group the shares of a plugin may stand in any
+    /// order: what counts is that their versions follow on each other without a gap.
+    pub(crate) fn strike_out(&self, shares: &[&Share], results: &mut [Result<(), ShareError>]) {
+        loop {
+            let mut bases: HashMap<i64, Vec<i64>> = HashMap::new();
+            for (share, _) in shares.iter().zip(&*results).filter(|(_, result)| result.is_ok()) {
+                for writes in &share.state {
+                    bases.entry(writes.plugin.0).or_default().push(writes.base_version);
+                }
+            }
+            for bases in bases.values_mut() {
+                bases.sort_unstable();
+            }
+            let out_of_line = |share: &Share| {
+                share.state.iter().any(|writes| {
+                    let current = self.current.get(&writes.plugin.0).copied().unwrap_or(0);
+                    let place = bases
+                        .get(&writes.plugin.0)
+                        .and_then(|bases| bases.iter().position(|base| *base == writes.base_version))
+                        .and_then(|place| i64::try_from(place).ok());
+                    place != Some(writes.base_version - current)
+                })
+            };
+            let struck: Vec<usize> =
+                (0..shares.len()).filter(|i| results[*i].is_ok() && out_of_line(shares[*i])).collect();
+            if struck.is_empty() {
+                return;
+            }
+            for index in struck {
+                results[index] = Err(ShareError::StateConflict);
+            }
         }
     }
 
-    pub(crate) async fn write(self, conn: &mut SqliteConnection, shares: &[&Share]) -> Result<(), sqlx::Error> {
-        // The last write of a key wins: shares come in the order of their calls.
+    pub(crate) async fn write(conn: &mut SqliteConnection, shares: &[&Share]) -> Result<(), sqlx::Error> {
+        let mut in_order: Vec<&StateWrites> = shares.iter().flat_map(|share| &share.state).collect();
+        in_order.sort_by_key(|writes| writes.base_version);
+        let mut next: HashMap<i64, i64> = HashMap::new();
+        // The last write of a key wins.
         let mut last: HashMap<(i64, &str), &StateWrite> = HashMap::new();
-        for writes in shares.iter().flat_map(|share| &share.state) {
+        for writes in in_order {
+            next.insert(writes.plugin.0, writes.base_version + 1);
             for write in &writes.writes {
                 last.insert((writes.plugin.0, &write.key), write);
             }
@@ -89,7 +115,7 @@ impl StateVersions {
             },
         )
         .await?;
-        let versions: Vec<(i64, i64)> = self.current.into_iter().collect();
+        let versions: Vec<(i64, i64)> = next.into_iter().collect();
         bulk::execute(
             conn,
             "INSERT INTO plugin_state_versions (plugin_id, version) VALUES",

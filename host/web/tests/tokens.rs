@@ -1,4 +1,5 @@
-//! What the verifier accepts and refuses, with keys of every kind.
+//! What the verifier accepts and refuses, with keys of every kind. The private keys in `keys/` were
+//! made for these tests and open nothing.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -310,7 +311,7 @@ fn a_key_set_with_an_unusable_key_is_refused_and_the_key_named() {
     }
     std::fs::write(&file, json!({ "keys": [without_kid(rsa)] }).to_string()).unwrap();
     let single = TokenConfig {
-        jwks_file: Some(file.clone()),
+        jwks_file: Some(file),
         ..TokenConfig::default()
     };
     let verifier = TokenVerifier::new(&single).unwrap();

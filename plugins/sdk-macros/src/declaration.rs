@@ -7,6 +7,9 @@ use syn::{Error, Ident, LitStr, Result, Token, bracketed, parenthesized};
 /// The longest name of a plugin, in characters; the host's rule.
 const MAX_NAME_CHARACTERS: usize = 64;
 
+/// The longest summary, in bytes; the host's rule.
+const MAX_SUMMARY_BYTES: usize = 500;
+
 /// A plugin's description of itself, checked.
 pub(crate) struct Declaration {
     pub(crate) name: LitStr,
@@ -101,7 +104,9 @@ impl Parse for Setting {
                 other => {
                     return Err(Error::new(
                         part.span(),
-                        format!("unknown key `{other}`: a setting has `key`, `summary` and `default`"),
+                        format!(
+                            "unknown key `{other}`: a setting has `key`, `summary` and `default`"
+                        ),
                     ));
                 }
             }
@@ -160,11 +165,12 @@ fn no_repeat(value: &LitStr, before: &[LitStr]) -> Result<()> {
 fn check_name(name: &LitStr) -> Result<()> {
     let text = name.value();
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if text.is_empty() || text.len() > MAX_NAME_CHARACTERS || !text.chars().all(allowed) {
+    let begins_well = text.starts_with(|c: char| c.is_ascii_lowercase());
+    if !begins_well || text.len() > MAX_NAME_CHARACTERS || !text.chars().all(allowed) {
         return Err(Error::new(
             name.span(),
             format!(
-                "a plugin's name is made of lower-case letters, digits and hyphens, up to {MAX_NAME_CHARACTERS} of them"
+                "a plugin's name begins with a letter and is made of lower-case letters, digits and hyphens, up to {MAX_NAME_CHARACTERS} of them"
             ),
         ));
     }
@@ -172,8 +178,13 @@ fn check_name(name: &LitStr) -> Result<()> {
 }
 
 fn check_summary(summary: &LitStr) -> Result<()> {
-    if summary.value().trim().is_empty() {
+    let text = summary.value();
+    if text.trim().is_empty() {
         let message = "the summary is empty: say in one sentence what it is for";
+        return Err(Error::new(summary.span(), message));
+    }
+    if text.len() > MAX_SUMMARY_BYTES || text.contains(char::is_control) {
+        let message = format!("a summary is one line of at most {MAX_SUMMARY_BYTES} bytes");
         return Err(Error::new(summary.span(), message));
     }
     Ok(())

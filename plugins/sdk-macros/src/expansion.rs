@@ -20,23 +20,21 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
 
     let describe = describe(&declaration);
     let handler = &function.sig.ident;
-    // A wrong return type is reported where it is written.
+    // A wrong type is reported where the author wrote it.
     let span = match &function.sig.output {
         ReturnType::Type(_, written) => written.span(),
         ReturnType::Default => handler.span(),
     };
-    let call = quote_spanned! { span =>
-        let answer: ::core::result::Result<
-            ::std::vec::Vec<::carillon_plugin::Action>,
-            ::carillon_plugin::Failure,
-        > = #handler(event);
-        answer
+    let handler_constant = quote_spanned! { span =>
+        const HANDLER: fn(::carillon_plugin::Event) -> ::carillon_plugin::Answer = #handler;
     };
     Ok(quote! {
+        #[allow(clippy::needless_pass_by_value, reason = "the world hands events over by value")]
         #function
 
         #describe
 
+        #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, unused_qualifications, reason = "the exports of the plugin's world")]
         const _: () = {
             struct Plugin;
@@ -47,19 +45,17 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
                     describe()
                 }
 
-                fn handle(
-                    event: ::carillon_plugin::Event,
-                ) -> ::core::result::Result<
-                    ::std::vec::Vec<::carillon_plugin::Action>,
-                    ::carillon_plugin::Failure,
-                > {
+                fn handle(event: ::carillon_plugin::Event) -> ::carillon_plugin::Answer {
                     ::carillon_plugin::panics::log_panics();
-                    #call
+                    HANDLER(event)
                 }
             }
 
             ::carillon_plugin::bindings::export!(Plugin with_types_in ::carillon_plugin::bindings);
         };
+
+        #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "natively only tests call it"))]
+        #handler_constant
     })
 }
 
@@ -67,17 +63,32 @@ fn check_signature(function: &ItemFn) -> Result<()> {
     let signature = &function.sig;
     let expected = "fn handle(event: Event) -> Result<Vec<Action>, Failure>";
     let wrong = if let Some(word) = &signature.asyncness {
-        Some((word.span(), "a plugin's function is not async: the host runs one event at a time"))
+        Some((
+            word.span(),
+            "a plugin's function is not async: the host runs one event at a time",
+        ))
     } else if let Some(word) = &signature.unsafety {
         Some((word.span(), "a plugin's function is not unsafe"))
     } else if !signature.generics.params.is_empty() {
-        Some((signature.generics.span(), "a plugin's function has no type parameters"))
+        Some((
+            signature.generics.span(),
+            "a plugin's function has no type parameters",
+        ))
     } else if signature.inputs.len() != 1 {
-        Some((signature.ident.span(), "a plugin's function takes one argument, the event"))
+        Some((
+            signature.ident.span(),
+            "a plugin's function takes one argument, the event",
+        ))
     } else if matches!(signature.output, ReturnType::Default) {
-        Some((signature.ident.span(), "a plugin's function answers actions or a failure"))
+        Some((
+            signature.ident.span(),
+            "a plugin's function answers actions or a failure",
+        ))
     } else if signature.ident == "describe" {
-        Some((signature.ident.span(), "#[plugin] writes a function `describe` itself: choose another name"))
+        Some((
+            signature.ident.span(),
+            "#[plugin] writes a function `describe` itself: choose another name",
+        ))
     } else {
         None
     };
@@ -101,7 +112,14 @@ fn describe(declaration: &Declaration) -> TokenStream {
         pub fn describe() -> ::carillon_plugin::Description {
             ::carillon_plugin::Description {
                 name: ::std::string::String::from(#name),
-                version: ::std::string::String::from(::core::env!("CARGO_PKG_VERSION")),
+                // The crate's version without what may follow the three numbers.
+                version: ::std::string::String::from(::core::concat!(
+                    ::core::env!("CARGO_PKG_VERSION_MAJOR"),
+                    ".",
+                    ::core::env!("CARGO_PKG_VERSION_MINOR"),
+                    ".",
+                    ::core::env!("CARGO_PKG_VERSION_PATCH"),
+                )),
                 summary: ::std::string::String::from(#summary),
                 subscriptions: ::std::vec![#(::std::string::String::from(#subscriptions)),*],
                 settings: ::std::vec![#(#settings),*],
@@ -146,7 +164,10 @@ mod tests {
             Ok(_) => assert_eq!("accepted", expected),
             Err(error) => {
                 let error = error.to_string();
-                assert!(error.contains(expected), "expected `{expected}`, was `{error}`");
+                assert!(
+                    error.contains(expected),
+                    "expected `{expected}`, was `{error}`"
+                );
             }
         }
     }
@@ -166,17 +187,58 @@ mod tests {
             (r#"name = "a", summary = "b""#, "`subscriptions` is missing"),
             (r#"name = "a", name = "b""#, "`name` stands here twice"),
             (r#"nmae = "a""#, "unknown key `nmae`"),
-            (r#"name = "Booking Updates", summary = "b", subscriptions = ["*"]"#, "lower-case letters"),
-            (r#"name = "a", summary = " ", subscriptions = ["*"]"#, "the summary is empty"),
-            (r#"name = "a", summary = "b", subscriptions = []"#, "the plugin would see no event"),
-            (r#"name = "a", summary = "b", subscriptions = ["booking"]"#, "`booking` is no subscription"),
-            (r#"name = "a", summary = "b", subscriptions = ["*.created"]"#, "`*.created` is no subscription"),
-            (r#"name = "a", summary = "b", subscriptions = ["a.b", "a.b"]"#, "`a.b` stands here twice"),
-            (r#"name = "a", summary = "b", subscriptions = ["*"], settings = [(1)]"#, "expected"),
-            (r#"name = "a", summary = "b", subscriptions = ["*"], settings = [set(key = "a")]"#, "expected `setting("),
-            (r#"name = "a", summary = "b", subscriptions = ["*"], settings = [setting(key = "a")]"#, "`summary` is missing"),
-            (r#"name = "a", summary = "b", subscriptions = ["*"], settings = [setting(key = "a b", summary = "c")]"#, "a setting's key"),
-            (r#"name = "a", summary = "b", subscriptions = ["*"], settings = [setting(key = "a", summary = "c"), setting(key = "a", summary = "c")]"#, "`a` stands here twice"),
+            (
+                r#"name = "Booking Updates", summary = "b", subscriptions = ["*"]"#,
+                "lower-case letters",
+            ),
+            (
+                r#"name = "4rooms", summary = "b", subscriptions = ["*"]"#,
+                "begins with a letter",
+            ),
+            (
+                r#"name = "a", summary = "b\n", subscriptions = ["*"]"#,
+                "one line of at most 500 bytes",
+            ),
+            (
+                r#"name = "a", summary = " ", subscriptions = ["*"]"#,
+                "the summary is empty",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = []"#,
+                "the plugin would see no event",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["booking"]"#,
+                "`booking` is no subscription",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["*.created"]"#,
+                "`*.created` is no subscription",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["a.b", "a.b"]"#,
+                "`a.b` stands here twice",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["*"], settings = [(1)]"#,
+                "expected",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["*"], settings = [set(key = "a")]"#,
+                "expected `setting(",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["*"], settings = [setting(key = "a")]"#,
+                "`summary` is missing",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["*"], settings = [setting(key = "a b", summary = "c")]"#,
+                "a setting's key",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["*"], settings = [setting(key = "a", summary = "c"), setting(key = "a", summary = "c")]"#,
+                "`a` stands here twice",
+            ),
         ] {
             check(arguments, HANDLER, expected);
         }

@@ -61,6 +61,10 @@ pub use bindings::exports::carillon::plugin::handler::Guest;
 pub use carillon_plugin_macros::plugin;
 pub use event::{BookingData, ConflictData, ResourceData, UserData, WaitlistData};
 
+/// What a plugin's function answers to an event: the actions, which take effect together or not at
+/// all, or why there are none.
+pub type Answer = Result<Vec<Action>, Failure>;
+
 /// What nearly every plugin needs: `use carillon_plugin::prelude::*;`
 pub mod prelude {
     pub use crate::{

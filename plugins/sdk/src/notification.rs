@@ -86,6 +86,28 @@ impl Notification {
         self
     }
 
+    /// A link to a page below `base`, each segment of the path percent-encoded; no link when
+    /// `base` is empty. For plugins that let the operator say where their site is.
+    ///
+    /// ```
+    /// use carillon_plugin::Notification;
+    /// let built = Notification::to_user("u").link_below("https://book.example/", &["rooms", "a/b"]);
+    /// assert_eq!(built.link.as_deref(), Some("https://book.example/rooms/a%2Fb"));
+    /// ```
+    #[must_use]
+    pub fn link_below(self, base: &str, path: &[&str]) -> Self {
+        let base = base.trim().trim_end_matches('/');
+        if base.is_empty() {
+            return self;
+        }
+        let mut link = base.to_owned();
+        for segment in path {
+            link.push('/');
+            push_encoded(&mut link, segment);
+        }
+        self.link(link)
+    }
+
     /// The channels to use, in place of the recipient's own choice.
     #[must_use]
     pub fn channels(mut self, channels: impl IntoIterator<Item = Channel>) -> Self {
@@ -153,6 +175,20 @@ impl Action {
     #[must_use]
     pub fn withdraw_from_user(user: impl Into<String>, collapse_key: impl Into<String>) -> Self {
         Self::withdraw(Recipient::User(user.into()), collapse_key)
+    }
+}
+
+/// RFC 3986: everything but unreserved characters is percent-encoded.
+fn push_encoded(link: &mut String, segment: &str) {
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            link.push(char::from(byte));
+        } else {
+            link.push('%');
+            for half in [byte >> 4, byte & 15] {
+                link.push(char::from(b"0123456789ABCDEF"[usize::from(half)]));
+            }
+        }
     }
 }
 
@@ -230,6 +266,18 @@ mod tests {
     fn a_body_keeps_its_lines_and_loses_only_nul() {
         let body = Notification::to_user("u").body("one\ntwo\0").body;
         assert_eq!(body, "one\ntwo");
+    }
+
+    #[test]
+    fn a_link_below_a_base_is_encoded_and_left_out_without_a_base() {
+        let link =
+            |base: &str, path: &[&str]| Notification::to_user("u").link_below(base, path).link;
+        assert_eq!(link("", &["bookings", "1"]), None);
+        assert_eq!(link(" / ", &["bookings", "1"]), None);
+        assert_eq!(
+            link("https://a.example/x//", &["bookings", "ü ?"]).as_deref(),
+            Some("https://a.example/x/bookings/%C3%BC%20%3F")
+        );
     }
 
     #[test]

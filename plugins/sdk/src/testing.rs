@@ -153,12 +153,12 @@ pub(crate) mod state {
     }
 
     pub(crate) fn set(key: &str, value: &[u8], time_to_live: Option<u64>) -> Result<(), Error> {
-        if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        if key.is_empty() || key.len() > MAX_KEY_BYTES || key.contains('\0') {
             return Err(Error::InvalidKey);
         }
         with(|world| {
-            let expires_at_ms = time_to_live
-                .map(|length_ms| world.now_ms.saturating_add_unsigned(length_ms));
+            let expires_at_ms =
+                time_to_live.map(|length_ms| world.now_ms.saturating_add_unsigned(length_ms));
             let entry = Entry {
                 value: value.to_vec(),
                 expires_at_ms,

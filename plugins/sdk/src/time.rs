@@ -54,6 +54,17 @@ pub fn show_range(start: &str, end: &str) -> String {
     )
 }
 
+/// What is known of a stretch of time, for a person: the range, `from …`, `until …` or nothing.
+#[must_use]
+pub fn show_span(start: Option<&str>, end: Option<&str>) -> Option<String> {
+    match (start, end) {
+        (Some(start), Some(end)) => Some(show_range(start, end)),
+        (Some(start), None) => Some(format!("from {}", show(start))),
+        (None, Some(end)) => Some(format!("until {}", show(end))),
+        (None, None) => None,
+    }
+}
+
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];

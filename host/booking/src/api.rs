@@ -1,0 +1,94 @@
+//! The HTTP face of the service.
+
+mod bookings;
+mod caller;
+mod cross_origin;
+mod health;
+mod measure;
+mod new_booking;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post};
+use carillon_web::{TokenVerifier, web_face};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::service::Booking;
+use crate::status::Step;
+
+/// Largest body that is read, in bytes. A booking has a few hundred.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// What the API needs from the process it runs in.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// Checks bearer tokens; needed with `require_token`.
+    pub tokens: Option<TokenVerifier>,
+    /// What `/metrics` shows; without it the path does not exist.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// Why the API cannot be served as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum SurroundingsError {
+    /// `require_token` is on and there is nothing to check tokens with.
+    #[error(
+        "[booking_service] require_token is on, but no tokens are configured: set a secret or a key file, or turn it off"
+    )]
+    NoTokens,
+}
+
+/// What handlers share.
+#[derive(Clone)]
+struct App(Arc<AppParts>);
+
+struct AppParts {
+    booking: Booking,
+    /// There if and only if callers need a token.
+    required_tokens: Option<TokenVerifier>,
+    metrics: Option<PrometheusHandle>,
+}
+
+pub(crate) fn router(
+    booking: Booking,
+    surroundings: Surroundings,
+) -> Result<Router, SurroundingsError> {
+    let config = &booking.parts().config;
+    let required_tokens = match (config.require_token, surroundings.tokens) {
+        (false, _) => None,
+        (true, Some(tokens)) => Some(tokens),
+        (true, None) => return Err(SurroundingsError::NoTokens),
+    };
+    let cross_origin = cross_origin::layer(&config.allowed_origins);
+
+    let mut routes = Router::new()
+        .route("/bookings", post(bookings::create).get(bookings::list))
+        .route("/bookings/{id}", get(bookings::show))
+        .route("/resources", get(bookings::list_resources))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready));
+    for step in Step::ALL {
+        let path = format!("/bookings/{{id}}/{}", step.path());
+        routes = routes.route(
+            &path,
+            post(move |app, caller, id, correlation| {
+                bookings::take_step(step, app, caller, id, correlation)
+            }),
+        );
+    }
+    if surroundings.metrics.is_some() {
+        routes = routes.route("/metrics", get(health::metrics));
+    }
+    let routes = routes
+        .route_layer(middleware::from_fn(measure::measure))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    let app = App(Arc::new(AppParts {
+        booking,
+        required_tokens,
+        metrics: surroundings.metrics,
+    }));
+    Ok(web_face(routes).layer(cross_origin).with_state(app))
+}

@@ -1,0 +1,137 @@
+//! Reading the tables.
+
+use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
+
+use crate::record::{BookingRecord, HeldInterval, Resource};
+
+/// The longest booking, in milliseconds (31 days); the schema holds bookings to it. Whoever looks for
+/// bookings at a time looks no further back than this.
+pub(crate) const MAX_DURATION_MS: i64 = 31 * 24 * 60 * 60 * 1000;
+
+/// How many of the bookings in the way a refusal names.
+const MAX_CONFLICTS: i64 = 10;
+
+/// One booking.
+pub(crate) async fn booking(
+    database: impl SqliteExecutor<'_>,
+    id: &str,
+) -> Result<Option<BookingRecord>, sqlx::Error> {
+    sqlx::query_as("SELECT * FROM bookings WHERE id = ?")
+        .bind(id)
+        .fetch_optional(database)
+        .await
+}
+
+/// Which bookings to list: those that reach into [from, to), ordered by start and id.
+#[derive(Debug, Default)]
+pub(crate) struct BookingFilter {
+    pub(crate) resource_id: Option<String>,
+    pub(crate) user_id: Option<String>,
+    pub(crate) from_ms: Option<i64>,
+    pub(crate) to_ms: Option<i64>,
+    /// Only what comes after this start and id.
+    pub(crate) after: Option<(i64, String)>,
+}
+
+/// The first bookings that the filter lets through.
+pub(crate) async fn bookings(
+    database: impl SqliteExecutor<'_>,
+    filter: &BookingFilter,
+    limit: i64,
+) -> Result<Vec<BookingRecord>, sqlx::Error> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM bookings WHERE TRUE");
+    if let Some(resource_id) = &filter.resource_id {
+        query.push(" AND resource_id = ").push_bind(resource_id);
+    }
+    if let Some(user_id) = &filter.user_id {
+        query.push(" AND user_id = ").push_bind(user_id);
+    }
+    if let Some(from_ms) = filter.from_ms {
+        query.push(" AND end_ms > ").push_bind(from_ms);
+        query
+            .push(" AND start_ms > ")
+            .push_bind(from_ms.saturating_sub(MAX_DURATION_MS));
+    }
+    if let Some(to_ms) = filter.to_ms {
+        query.push(" AND start_ms < ").push_bind(to_ms);
+    }
+    if let Some((start_ms, id)) = &filter.after {
+        query.push(" AND (start_ms, id) > (").push_bind(start_ms);
+        query.push(", ").push_bind(id).push(")");
+    }
+    query.push(" ORDER BY start_ms, id LIMIT ").push_bind(limit);
+    query.build_query_as().fetch_all(database).await
+}
+
+/// The bookings that hold the resource somewhere in [start, end), with their ids.
+pub(crate) async fn holding(
+    database: impl SqliteExecutor<'_>,
+    resource_id: &str,
+    start_ms: i64,
+    end_ms: i64,
+) -> Result<Vec<(String, HeldInterval)>, sqlx::Error> {
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT id, start_ms, end_ms FROM bookings
+         WHERE resource_id = ? AND status IN ('pending', 'confirmed', 'checked_in')
+           AND start_ms > ? AND start_ms < ? AND end_ms > ?
+         ORDER BY start_ms LIMIT ?",
+    )
+    .bind(resource_id)
+    .bind(start_ms.saturating_sub(MAX_DURATION_MS))
+    .bind(end_ms)
+    .bind(start_ms)
+    .bind(MAX_CONFLICTS)
+    .fetch_all(database)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, start_ms, end_ms)| (id, HeldInterval { start_ms, end_ms }))
+        .collect())
+}
+
+/// One resource.
+pub(crate) async fn resource(
+    database: impl SqliteExecutor<'_>,
+    id: &str,
+) -> Result<Option<Resource>, sqlx::Error> {
+    sqlx::query_as("SELECT id, name, kind, capacity, requires_approval FROM resources WHERE id = ?")
+        .bind(id)
+        .fetch_optional(database)
+        .await
+}
+
+/// Resources in the order of their ids, after the given one.
+pub(crate) async fn resources(
+    database: impl SqliteExecutor<'_>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Resource>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT id, name, kind, capacity, requires_approval FROM resources
+         WHERE id > ? ORDER BY id LIMIT ?",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(database)
+    .await
+}
+
+/// Whether there is such a user.
+pub(crate) async fn user_exists(
+    database: impl SqliteExecutor<'_>,
+    id: &str,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users WHERE id = ?)")
+        .bind(id)
+        .fetch_one(database)
+        .await
+}
+
+/// Whether there is neither a resource nor a user yet.
+pub(crate) async fn is_empty(database: impl SqliteExecutor<'_>) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT NOT EXISTS (SELECT 1 FROM resources) AND NOT EXISTS (SELECT 1 FROM users)",
+    )
+    .fetch_one(database)
+    .await
+}

@@ -1,0 +1,169 @@
+//! The service: its database, its writer, its readers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::sync::watch;
+
+use crate::api::{self, Surroundings, SurroundingsError};
+use crate::changes::SeedDemo;
+use crate::clock::Clock;
+use crate::config::BookingConfig;
+use crate::error::BookingError;
+use crate::outbox::{self, Lag};
+use crate::relay::{RecordSink, Relay, RelaySettings};
+use crate::writer::Writer;
+
+/// The database in the data folder.
+const FILE: &str = "booking.db";
+
+/// How many requests read at once; more wait their turn.
+const READERS: u32 = 4;
+
+/// How long a connection waits for a lock of another process, such as a backup.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The booking service. Cheap to clone; every clone is the same service.
+#[derive(Clone)]
+pub struct Booking(Arc<Parts>);
+
+pub(crate) struct Parts {
+    pub(crate) config: Arc<BookingConfig>,
+    pub(crate) clock: Clock,
+    pub(crate) writer: Writer,
+    pub(crate) readers: SqlitePool,
+}
+
+impl Booking {
+    /// Opens `booking.db` in the data folder, made where it does not exist, and brings its tables up to
+    /// date. Needs a tokio runtime: the writer is a task of its own.
+    ///
+    /// # Errors
+    /// [`BookingError`] when a setting cannot work or the database cannot be opened.
+    pub async fn open(
+        data_dir: impl AsRef<Path>,
+        config: BookingConfig,
+    ) -> Result<Self, BookingError> {
+        Self::open_at(data_dir, config, Clock::system()).await
+    }
+
+    /// [`Booking::open`] with a clock of one's own.
+    ///
+    /// # Errors
+    /// As [`Booking::open`].
+    pub async fn open_at(
+        data_dir: impl AsRef<Path>,
+        config: BookingConfig,
+        clock: Clock,
+    ) -> Result<Self, BookingError> {
+        config.check()?;
+        let folder = data_dir.as_ref();
+        std::fs::create_dir_all(folder).map_err(|cause| BookingError::Folder {
+            path: folder.to_owned(),
+            cause,
+        })?;
+        let path = folder.join(FILE);
+        let connection = open_writer(&path).await?;
+        let readers = open_readers(&path).await?;
+        let latest_ms = outbox::latest_ms(&readers).await?;
+        Ok(Self(Arc::new(Parts {
+            config: Arc::new(config),
+            clock: clock.clone(),
+            writer: Writer::start(connection, clock, latest_ms),
+            readers,
+        })))
+    }
+
+    /// Fills an empty database with resources `room-1` … `room-4` and users `user-1` … `user-7`, and
+    /// tells of them. Answers whether there was anything to do.
+    ///
+    /// # Errors
+    /// [`BookingError::Write`].
+    pub async fn seed_demo(&self) -> Result<bool, BookingError> {
+        let config = Arc::clone(&self.0.config);
+        Ok(self.0.writer.write(SeedDemo { config }).await?)
+    }
+
+    /// The HTTP API.
+    ///
+    /// # Errors
+    /// [`SurroundingsError`] when the configuration asks for something that is not handed in.
+    pub fn router(&self, surroundings: Surroundings) -> Result<Router, SurroundingsError> {
+        api::router(self.clone(), surroundings)
+    }
+
+    /// The relay: sends what the outbox holds until `shutdown` turns true or its sender is gone. Spawn
+    /// it once; two at a time would break the order of events.
+    pub fn relay<S: RecordSink>(
+        &self,
+        sink: S,
+        settings: RelaySettings,
+        shutdown: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        Relay::new(self.clone(), sink, settings).run(shutdown)
+    }
+
+    /// How far the log is behind the database.
+    ///
+    /// # Errors
+    /// [`BookingError::Read`].
+    pub async fn lag(&self) -> Result<Lag, BookingError> {
+        Ok(outbox::lag(&self.0.readers).await?)
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Booking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the configuration: passwords for Kafka stand in it.
+        f.debug_struct("Booking").finish_non_exhaustive()
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A booking that was answered with 201 survives the power going out.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
+async fn open_writer(path: &Path) -> Result<SqliteConnection, BookingError> {
+    let mut connection = options(path)
+        .create_if_missing(true)
+        .connect()
+        .await
+        .map_err(cannot_open(path))?;
+    sqlx::migrate!()
+        .run(&mut connection)
+        .await
+        .map_err(|cause| BookingError::Migrate {
+            path: path.to_owned(),
+            cause,
+        })?;
+    Ok(connection)
+}
+
+async fn open_readers(path: &Path) -> Result<SqlitePool, BookingError> {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .connect_with(options(path).read_only(true))
+        .await
+        .map_err(cannot_open(path))
+}
+
+fn cannot_open(path: &Path) -> impl FnOnce(sqlx::Error) -> BookingError {
+    let path = PathBuf::from(path);
+    move |cause| BookingError::Open { path, cause }
+}

@@ -1,0 +1,79 @@
+//! The relay, the bus's own producer and its embedded broker.
+
+use std::time::Duration;
+
+use carillon_booking::{Booking, RelaySettings};
+use carillon_bus::{
+    Cluster, ConsumerConfig, LogRecord, PartitionId, Producer, ProducerConfig, ReaderPool,
+};
+use carillon_events::{Topic, decode};
+use futures_util::future::select_ok;
+use tokio::sync::watch;
+
+use crate::relay::all_sent;
+use crate::running::{NOON_MS, Running, wish};
+
+/// Events of the one booking of this test.
+const EVENTS: usize = 3;
+
+/// Partitions of the embedded broker's topics.
+const PARTITIONS: i32 = 4;
+
+/// Sends the outbox to a new embedded broker and answers the first events of bookings that its log holds.
+async fn send_to_a_new_broker(booking: &Booking) -> Vec<LogRecord> {
+    let cluster = Cluster::embedded().unwrap();
+    let topics = Topic::ALL.map(|topic| topic.name().to_owned());
+    let reading = ConsumerConfig::default();
+    cluster.ensure_topics(&reading, &topics).await.unwrap();
+    let producer = Producer::new(&cluster, &ProducerConfig::default()).unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let relay = tokio::spawn(booking.relay(producer, RelaySettings::default(), stopped));
+    // An embedded log is told everything again, so the outbox is full before it is empty.
+    booking.resend_window().await.unwrap();
+    all_sent(booking).await;
+    stop.send(true).unwrap();
+    relay.await.unwrap();
+
+    // One booking is in one partition; a read of an empty one would wait out its time.
+    let pool = ReaderPool::new(&cluster, &reading, 4);
+    let reads = (0..PARTITIONS).map(|partition| {
+        let pool = &pool;
+        Box::pin(async move {
+            let topic = Topic::BookingEvents.name().into();
+            let id = PartitionId { topic, partition };
+            match pool.read(&id, 0, i64::MAX, EVENTS).await.unwrap().records {
+                records if records.len() == EVENTS => Ok(records),
+                records => Err(records.len()),
+            }
+        })
+    });
+    select_ok(reads).await.unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_embedded_broker_holds_every_booking_event_in_order_with_its_first_time() {
+    let running = Running::new().await;
+    let id = running.book(&wish(9)).await;
+    running.clock.forward(Duration::from_secs(60));
+    running.step(&id, "check-in").await;
+    running.step(&id, "check-out").await;
+    for _ in 0..2 {
+        let records = send_to_a_new_broker(&running.booking).await;
+        let told: Vec<_> = records
+            .iter()
+            .map(|record| {
+                assert_eq!(record.key.as_deref(), Some(id.as_bytes()));
+                let event = decode(record.value.as_deref().unwrap()).unwrap();
+                (event.kind.to_string(), record.timestamp_ms)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("booking.created".to_owned(), NOON_MS),
+                ("booking.checked_in".to_owned(), NOON_MS + 60_000),
+                ("booking.checked_out".to_owned(), NOON_MS + 60_000),
+            ]
+        );
+    }
+}

@@ -1,0 +1,13 @@
+//! The booking service from outside: real SQLite files, the router driven in the process, the relay
+//! against a log that records, fails or loses acknowledgements, and against the embedded broker.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod api;
+mod crash;
+mod double_booking;
+mod embedded_broker;
+mod log;
+mod outbox;
+mod relay;
+mod running;
+mod tokens;

@@ -1,0 +1,237 @@
+//! The relay against a log that fails in every way.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use carillon_booking::{Booking, RelaySettings};
+use carillon_events::Event;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::log::{Fate, FaultyLog};
+use crate::running::{NOON_MS, Running, until, wish};
+
+/// A relay that runs until it is dropped or stopped.
+pub(crate) struct RunningRelay {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl RunningRelay {
+    pub(crate) fn start(booking: &Booking, log: &FaultyLog) -> Self {
+        let settings = RelaySettings {
+            first_pause: Duration::from_millis(1),
+            longest_pause: Duration::from_millis(20),
+            prune_every: Duration::from_millis(20),
+            poll: Duration::from_millis(20),
+            batch_rows: 16,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(booking.relay(log.clone(), settings, stopped));
+        Self { stop, task }
+    }
+
+    /// The process dies: nothing is finished.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+
+    /// The service stops in order.
+    pub(crate) async fn stop(self) {
+        self.stop.send(true).unwrap();
+        self.task.await.unwrap();
+    }
+}
+
+pub(crate) async fn all_sent(booking: &Booking) {
+    until("an empty outbox", async || {
+        (booking.lag().await.unwrap().rows == 0).then_some(())
+    })
+    .await;
+}
+
+/// The kinds that the log holds of each subject, in order, repeats (by event id) left out.
+fn told_by_subject(events: &[Event]) -> HashMap<String, Vec<String>> {
+    let mut seen = std::collections::HashSet::new();
+    let mut told: HashMap<String, Vec<String>> = HashMap::new();
+    for event in events.iter().filter(|event| seen.insert(event.id.clone())) {
+        let subject = event.subject_id.clone().unwrap();
+        told.entry(subject)
+            .or_default()
+            .push(event.kind.to_string());
+    }
+    told
+}
+
+#[tokio::test]
+async fn what_is_committed_is_sent_at_once_in_order_with_its_key_and_time() {
+    let running = Running::new().await;
+    let log = FaultyLog::new(|_| Fate::Taken);
+    let relay = RunningRelay::start(&running.booking, &log);
+    let id = running.book(&wish(9)).await;
+    running.clock.forward(Duration::from_secs(7));
+    running.step(&id, "check-in").await;
+    all_sent(&running.booking).await;
+    let records = log.records();
+    let committed: Vec<_> = running
+        .events()
+        .await
+        .into_iter()
+        .map(|event| event.id)
+        .collect();
+    let sent: Vec<_> = log.events().into_iter().map(|event| event.id).collect();
+    assert_eq!(sent, committed);
+    let last = records.last().unwrap();
+    assert_eq!(last.topic, "booking-events");
+    assert_eq!(last.key.as_deref(), Some(id.as_bytes()));
+    assert_eq!(last.timestamp_ms, Some(NOON_MS + 7000));
+    assert_eq!(records[0].topic, "resource-events");
+    assert_eq!(records[4].topic, "user-events");
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_between_sending_and_marking_sends_the_same_event_again() {
+    let running = Running::new().await;
+    let silent = FaultyLog::new(|_| Fate::TakenInSilence);
+    let relay = RunningRelay::start(&running.booking, &silent);
+    until("a record in the log", async || {
+        (silent.len() == 11).then_some(())
+    })
+    .await;
+    relay.kill().await;
+
+    let running = running.again().await;
+    let log = FaultyLog::new(|_| Fate::Taken);
+    let relay = RunningRelay::start(&running.booking, &log);
+    all_sent(&running.booking).await;
+    relay.stop().await;
+    let pairs = |log: &FaultyLog| -> Vec<_> {
+        let records = log.records().into_iter();
+        records
+            .map(|record| (record.value, record.timestamp_ms))
+            .collect()
+    };
+    assert_eq!(
+        pairs(&log),
+        pairs(&silent),
+        "byte for byte, with the first timestamps"
+    );
+}
+
+#[tokio::test]
+async fn a_log_that_fails_at_random_gets_everything_with_each_key_in_order() {
+    let running = Running::new().await;
+    let log = FaultyLog::new(|_| match rand::random_range(0..3) {
+        0 => Fate::Taken,
+        1 => Fate::TakenButReportedFailed,
+        _ => Fate::Refused,
+    });
+    let relay = RunningRelay::start(&running.booking, &log);
+    let mut expected = HashMap::new();
+    for hour in 0..20 {
+        let id = running.book(&wish(hour)).await;
+        running.step(&id, "check-in").await;
+        running.step(&id, "check-out").await;
+        expected.insert(
+            id,
+            [
+                "booking.created",
+                "booking.checked_in",
+                "booking.checked_out",
+            ],
+        );
+    }
+    all_sent(&running.booking).await;
+    relay.stop().await;
+    let told = told_by_subject(&log.events());
+    for (id, kinds) in expected {
+        assert_eq!(told[&id], kinds);
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_never_taken_holds_up_its_own_key_and_no_other() {
+    let running = Running::new().await;
+    let stuck = running.book(&wish(0)).await;
+    running.step(&stuck, "cancel").await;
+    let key = stuck.clone().into_bytes();
+    let log = FaultyLog::new(move |record| match record.key.as_ref() == Some(&key) {
+        true => Fate::Refused,
+        false => Fate::Taken,
+    });
+    let relay = RunningRelay::start(&running.booking, &log);
+    for hour in 1..40 {
+        running.book(&wish(hour)).await;
+    }
+    until("all but two events", async || {
+        (running.booking.lag().await.unwrap().rows == 2).then_some(())
+    })
+    .await;
+    assert!(!told_by_subject(&log.events()).contains_key(&stuck));
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_that_ended_with_its_process_is_told_the_window_again() {
+    let running = Running::new().await;
+    let first = FaultyLog::embedded();
+    let relay = RunningRelay::start(&running.booking, &first);
+    all_sent(&running.booking).await;
+    running.clock.forward(Duration::from_secs(20 * 3600));
+    running.book(&wish(9)).await;
+    running.clock.forward(Duration::from_secs(20 * 3600));
+    running.book(&wish(10)).await;
+    all_sent(&running.booking).await;
+    relay.kill().await;
+    // A week passes before the service is started again: the window is counted from the newest row.
+    running.clock.forward(Duration::from_secs(7 * 24 * 3600));
+    let running = running.again().await;
+
+    let second = FaultyLog::embedded();
+    let relay = RunningRelay::start(&running.booking, &second);
+    until("the window again", async || {
+        (second.len() == 2).then_some(())
+    })
+    .await;
+    all_sent(&running.booking).await;
+    relay.stop().await;
+    let (first, second) = (first.records(), second.records());
+    let told = |record: &carillon_bus::Record| (record.value.clone(), record.timestamp_ms);
+    let before: Vec<_> = first[11..].iter().map(told).collect();
+    let after: Vec<_> = second.iter().map(told).collect();
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_log_that_lasts_is_told_nothing_again() {
+    let running = Running::new().await;
+    let log = FaultyLog::new(|_| Fate::Taken);
+    let relay = RunningRelay::start(&running.booking, &log);
+    all_sent(&running.booking).await;
+    relay.stop().await;
+    let running = running.again().await;
+    let relay = RunningRelay::start(&running.booking, &log);
+    running.book(&wish(9)).await;
+    all_sent(&running.booking).await;
+    relay.stop().await;
+    assert_eq!(log.len(), 12);
+}
+
+#[tokio::test]
+async fn rows_beyond_the_window_are_removed_only_once_they_are_sent() {
+    let running = Running::new().await;
+    running.clock.forward(Duration::from_secs(25 * 3600));
+    running.book(&wish(9)).await;
+    assert_eq!(running.events().await.len(), 12);
+    let log = FaultyLog::new(|_| Fate::Taken);
+    let relay = RunningRelay::start(&running.booking, &log);
+    until("a pruned outbox", async || {
+        (running.events().await.len() == 1).then_some(())
+    })
+    .await;
+    relay.stop().await;
+    assert_eq!(log.len(), 12);
+    assert_eq!(running.kinds().await, ["booking.created"]);
+}

@@ -1,0 +1,93 @@
+//! The inbox, the page, and what operators ask.
+
+use carillon_gateway::GatewayConfig;
+use carillon_store::StoreConfig;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::host::Host;
+
+/// A token that ended in 2001, signed with the secret of the tests.
+pub(crate) fn expired_token(host: &Host) -> String {
+    host.signed(&json!({ "sub": "ada", "exp": 1_000_000_000 }))
+}
+
+async fn get(host: &Host, path: &str, token: Option<&str>) -> (u16, Value) {
+    let mut request = reqwest::Client::new().get(host.url(path));
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn the_inbox_is_paged_newest_first_over_the_user_and_the_groups() {
+    let host = Host::start().await;
+    host.notify("user:ada", 3).await;
+    host.notify("group:staff", 2).await;
+    host.notify("user:bob", 1).await;
+    let token = host.token("ada", &["staff"]);
+    let mut seen = Vec::new();
+    let mut path = "/inbox?limit=2".to_owned();
+    loop {
+        let (status, page) = get(&host, &path, Some(&token)).await;
+        assert_eq!(status, 200, "{page}");
+        seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/inbox?limit=2&before={next}");
+    }
+    assert_eq!(seen.len(), 5);
+    assert!(seen.is_sorted_by(|a, b| a > b), "{seen:?}");
+}
+
+#[tokio::test]
+async fn the_inbox_refuses_in_problem_documents() {
+    let host = Host::start().await;
+    let token = host.token("ada", &[]);
+    assert_eq!(get(&host, "/inbox", None).await.0, 401);
+    let (status, problem) = get(&host, "/inbox", Some(&expired_token(&host))).await;
+    assert_eq!(status, 401);
+    assert!(problem["detail"].as_str().unwrap().contains("expired"), "{problem}");
+    for path in ["/inbox?limit=0", "/inbox?before=nonsense"] {
+        let (status, problem) = get(&host, path, Some(&token)).await;
+        assert_eq!((status, &problem["status"]), (400, &json!(400)), "{path}");
+    }
+    assert_eq!(get(&host, "/nothing", None).await.1["status"], 404);
+    assert_eq!(get(&host, "/connection/websocket", None).await.1["status"], 400);
+}
+
+#[tokio::test]
+async fn the_page_gives_out_tokens_only_in_a_demonstration() {
+    let post = async |host: &Host, user: &str| {
+        let request = reqwest::Client::new().post(host.url("/demo/token")).json(&json!({ "user": user }));
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let host = Host::start().await;
+    assert_eq!(post(&host, "user-1").await.0, 404);
+    assert_eq!(get(&host, "/demo/config", None).await.1["users"], json!([]));
+    let host = Host::with(GatewayConfig { demo: true, ..GatewayConfig::default() }, StoreConfig::default()).await;
+    assert_eq!(get(&host, "/demo/config", None).await.1["users"][6], "user-7");
+    assert_eq!(post(&host, "root").await.0, 403);
+    let (status, answer) = post(&host, "user-1").await;
+    assert_eq!(status, 200);
+    Client::connect(&host, answer["token"].as_str().unwrap()).await;
+    for (path, media_type) in [("/", "text/html"), ("/page/app.js", "text/javascript"), ("/page/style.css", "text/css")] {
+        let response = reqwest::get(host.url(path)).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(response.headers()["content-type"].to_str().unwrap().starts_with(media_type));
+        assert!(response.text().await.unwrap().len() > 500, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn operators_see_whether_the_process_is_alive_and_ready() {
+    let host = Host::start().await;
+    assert_eq!(get(&host, "/healthz", None).await, (200, json!({ "alive": true })));
+    assert_eq!(get(&host, "/readyz", None).await, (200, json!({ "ready": true })));
+    host.not_ready("the broker does not answer");
+    let (status, problem) = get(&host, "/readyz", None).await;
+    assert_eq!((status, &problem["reasons"]), (503, &json!(["the broker does not answer"])));
+    assert_eq!(reqwest::get(host.url("/metrics")).await.unwrap().status(), 200);
+}

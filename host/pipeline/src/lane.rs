@@ -1,0 +1,313 @@
+//! A lane away from the head: it has a cursor of its own and goes on by itself.
+//!
+//! It reads what it has missed through the pool of readers. Once it is near the head it also
+//! follows: the head hands it each batch from a certain offset on. When it has handled all
+//! of them, the head takes it back with its next batch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use carillon_bus::{PartitionId, ReadError};
+use carillon_store::{CursorMove, Decision, Lane as CursorLane, LogId, Outcome, RetryState, Share, ShareError};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::backoff::{now_ms, pause};
+use crate::batch::{Batch, Why};
+use crate::calls::{Plan, RunResult, Stop, StopCause};
+use crate::duplicates::Past;
+use crate::head::{Context, taken_away};
+use crate::plugins::Handler;
+
+/// Batches that the head keeps for a follower before it lets go of it.
+pub(crate) const INBOX: usize = 8;
+/// A lane this near to the head follows it, in records.
+const NEAR: i64 = 4_096;
+/// Records of one turn of reading.
+const TURN: usize = 256;
+
+/// A request to be handed batches from now on.
+pub(crate) struct Follow {
+    pub(crate) handler: Arc<Handler>,
+    pub(crate) answer: oneshot::Sender<Following>,
+}
+
+/// What a follower gets.
+pub(crate) struct Following {
+    /// The offset from which batches come.
+    pub(crate) from: i64,
+    pub(crate) inbox: mpsc::Receiver<Arc<Batch>>,
+    pub(crate) progress: Arc<FollowProgress>,
+}
+
+/// Shared by a follower and the head.
+#[derive(Default)]
+pub(crate) struct FollowProgress {
+    /// Everything before this offset is committed.
+    pub(crate) done_to: AtomicI64,
+    /// The head has taken the lane back.
+    pub(crate) joined: AtomicBool,
+}
+
+/// How a lane's task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The head has taken it back.
+    Joined,
+    /// The partition was taken away, or another host moved the cursor.
+    Left,
+    /// It waits for the operator.
+    Stopped,
+}
+
+pub(crate) struct Lane {
+    pub(crate) context: Arc<Context>,
+    pub(crate) handler: Arc<Handler>,
+    pub(crate) partition: PartitionId,
+    pub(crate) log: LogId,
+    /// The next record.
+    pub(crate) cursor: i64,
+    /// Faults at that record.
+    pub(crate) retry: Option<RetryState>,
+    /// The batch that the cursor stands in.
+    pub(crate) current: Option<Arc<Batch>>,
+    pub(crate) following: Option<Following>,
+    /// Where the head stands.
+    pub(crate) head: watch::Receiver<i64>,
+    pub(crate) follow: mpsc::Sender<Follow>,
+    pub(crate) revoked: watch::Receiver<bool>,
+    /// After a refusal of the store, events are tried one by one.
+    pub(crate) one_by_one: bool,
+}
+
+impl Lane {
+    pub(crate) async fn run(mut self) -> End {
+        let mut revoked = self.revoked.clone();
+        let end = tokio::select! {
+            // What is on its way to the store is written or not; the cursor tells.
+            () = taken_away(&mut revoked) => End::Left,
+            end = self.work() => end,
+        };
+        tracing::info!(plugin = %self.handler.name, partition = %self.partition, cursor = self.cursor, ?end, "a lane away from the head has ended");
+        end
+    }
+
+    async fn work(&mut self) -> End {
+        loop {
+            self.wait_for_retry().await;
+            match self.next_batch().await {
+                Ok(batch) => {
+                    if let Err(end) = self.handle(&batch).await {
+                        return end;
+                    }
+                    self.current = (self.cursor < batch.next).then_some(batch);
+                }
+                Err(end) => return end,
+            }
+        }
+    }
+
+    async fn wait_for_retry(&self) {
+        if let Some(retry) = &self.retry {
+            let wait = u64::try_from(retry.retry_at_ms - now_ms()).unwrap_or(0);
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+    }
+
+    async fn next_batch(&mut self) -> Result<Arc<Batch>, End> {
+        loop {
+            if let Some(batch) = self.current.take() {
+                return Ok(batch);
+            }
+            let head = *self.head.borrow_and_update();
+            if self.following.is_none() && head - self.cursor <= NEAR {
+                let (answer, following) = oneshot::channel();
+                let request = Follow { handler: Arc::clone(&self.handler), answer };
+                // Without a head the partition is being taken away; `run` notices.
+                if self.follow.send(request).await.is_ok() {
+                    self.following = following.await.ok();
+                }
+            }
+            let until = self.following.as_ref().map_or(head, |following| following.from);
+            if self.cursor < until {
+                if let Some(batch) = self.read(until).await? {
+                    return Ok(batch);
+                }
+                continue;
+            }
+            let Some(following) = &mut self.following else {
+                // Caught up with where the head stood when it was looked at.
+                if self.head.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            };
+            following.progress.done_to.store(self.cursor, Ordering::Release);
+            match following.inbox.recv().await {
+                Some(batch) if batch.next <= self.cursor => {}
+                Some(batch) => return Ok(batch),
+                None if following.progress.joined.load(Ordering::Acquire) => return Err(End::Joined),
+                // The head has let go of it: too far behind.
+                None => self.following = None,
+            }
+        }
+    }
+
+    /// Reads on from the cursor; answers nothing if the stretch was empty.
+    async fn read(&mut self, until: i64) -> Result<Option<Arc<Batch>>, End> {
+        match self.context.readers.read(&self.partition, self.cursor, until, TURN).await {
+            Ok(stretch) if stretch.next == self.cursor => Ok(None),
+            Ok(stretch) => {
+                let mut batch = Batch::decode(self.partition.clone(), self.log, self.cursor, stretch.records);
+                batch.next = stretch.next;
+                Ok(Some(Arc::new(batch)))
+            }
+            Err(ReadError::OutOfRange { low, high, .. }) => {
+                let gone = (low - self.cursor).max(0);
+                tracing::error!(
+                    plugin = %self.handler.name, partition = %self.partition, cursor = self.cursor, low, high, gone,
+                    "the plugin's lane has lost its place: {gone} events it had not handled are no longer in Kafka; it stays stopped on this partition until its cursor is moved"
+                );
+                metrics::counter!("carillon_lost_positions_total", "plugin" => self.handler.name.to_string()).increment(1);
+                Err(End::Stopped)
+            }
+            Err(error) => {
+                tracing::warn!(plugin = %self.handler.name, %error, "a lane cannot read what it has missed yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Handles a batch from the cursor on, as far as it goes, and commits.
+    async fn handle(&mut self, batch: &Arc<Batch>) -> Result<(), End> {
+        let past = self.past(batch).await;
+        let failed_before = self.retry.as_ref().map_or(0, |retry| retry.attempts);
+        let mut plan =
+            Plan::new(&self.handler, batch, &past, self.cursor, failed_before, self.context.config.max_attempts);
+        if self.one_by_one {
+            plan.keep_first();
+        }
+        let planned_to = plan.next();
+        let result = if plan.is_empty() {
+            RunResult::default()
+        } else {
+            let (result, _cancel) = plan.start(&self.context.workers);
+            match result.await {
+                Ok(result) => result,
+                // The host panicked and has said so; the same events come again.
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    return Ok(());
+                }
+            }
+        };
+        let next = result.stop.as_ref().map_or(planned_to, |stop| stop.offset);
+        let retry = self.retry_after(result.stop.as_ref());
+        let mut share = Share::moving(self.cursor_move(batch, next, retry.clone()));
+        share.decisions = result.decisions;
+        share.effects = result.effects.into_iter().map(|(_, effect)| effect).collect();
+        share.dead_letters = result.dead_letters;
+        let (state, tickets) = result.state.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+        share.state = state;
+        match self.context.committer.commit(share, tickets).await {
+            Ok(()) => {
+                self.cursor = next;
+                self.retry = retry;
+                self.one_by_one = false;
+                self.pause_after_host_trouble(result.stop.as_ref()).await;
+                Ok(())
+            }
+            // Somebody else was faster; another look at the store tells by how much.
+            Err(ShareError::StateConflict | ShareError::AlreadyDecided(_)) => Ok(()),
+            Err(ShareError::Refused(reason)) => self.refused(batch, &reason).await,
+            Err(ShareError::Fenced { .. } | ShareError::Unavailable(_)) => Err(End::Left),
+        }
+    }
+
+    async fn past(&self, batch: &Batch) -> Past {
+        loop {
+            let wants = |decoded: &crate::batch::Decoded| self.handler.wants(&decoded.event.kind);
+            match Past::look_up(&self.context.store, batch, wants).await {
+                Ok(past) => return past,
+                Err(error) => {
+                    tracing::warn!(%error, "decisions cannot be looked up yet");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+        }
+    }
+
+    fn cursor_move(&self, batch: &Batch, next: i64, retry: Option<RetryState>) -> CursorMove {
+        CursorMove {
+            log: self.log,
+            partition: self.partition.partition,
+            lane: CursorLane::Plugin(self.handler.id),
+            expected: Some(self.cursor),
+            next,
+            logged_at_ms: batch.logged_at_ms,
+            retry,
+        }
+    }
+
+    fn retry_after(&self, stop: Option<&Stop>) -> Option<RetryState> {
+        match &stop?.cause {
+            StopCause::Failed { attempts, error } => Some(self.context.retry_state(*attempts, error.clone())),
+            // The host's trouble takes no attempt away.
+            StopCause::Host { .. } | StopCause::Cancelled => {
+                self.retry.clone().filter(|_| stop.is_some_and(|stop| stop.offset == self.cursor))
+            }
+        }
+    }
+
+    async fn pause_after_host_trouble(&self, stop: Option<&Stop>) {
+        if let Some(Stop { cause: StopCause::Host { error }, .. }) = stop {
+            tracing::warn!(plugin = %self.handler.name, error, "the host could not run the plugin; it tries again");
+            tokio::time::sleep(pause(1, Duration::from_millis(200), Duration::from_secs(1))).await;
+        }
+    }
+
+    /// The store refuses a value: events are tried one by one, and the one that is to blame
+    /// becomes a dead letter.
+    async fn refused(&mut self, batch: &Arc<Batch>, reason: &str) -> Result<(), End> {
+        if !self.one_by_one {
+            tracing::warn!(plugin = %self.handler.name, reason, "the store refuses what a plugin decided; its events are written one by one");
+            self.one_by_one = true;
+            return Ok(());
+        }
+        let wanted = batch.items.iter().find(|item| {
+            item.record.offset >= self.cursor
+                && item.content.as_ref().is_ok_and(|decoded| self.handler.wants(&decoded.event.kind))
+        });
+        let Some((item, decoded)) = wanted.and_then(|item| Some((item, item.content.as_ref().ok()?))) else {
+            tracing::error!(plugin = %self.handler.name, reason, "the store refuses a lane's progress");
+            return Err(End::Stopped);
+        };
+        let next = item.record.offset + 1;
+        let why = Why { code: "store", reason: format!("the store refused what the plugin decided: {reason}"), attempts: 1 };
+        let mut share = Share::moving(self.cursor_move(batch, next, None));
+        share.dead_letters.push(batch.dead_letter(item, self.handler.id, self.handler.version, why));
+        share.decisions.push(Decision {
+            event_key: decoded.key,
+            content_hash: decoded.content_hash,
+            plugin: self.handler.id,
+            version: self.handler.version,
+            outcome: Outcome::DeadLettered,
+            actions: 0,
+            attempts: 1,
+            source: batch.source(item),
+        });
+        self.one_by_one = false;
+        match self.context.committer.commit(share, Vec::new()).await {
+            Ok(()) => {
+                self.cursor = next;
+                self.retry = None;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(plugin = %self.handler.name, %error, "a dead letter could not be stored");
+                Err(End::Stopped)
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! One plugin's state, shared by its lanes, ahead of what is committed.
+//!
+//! The calls of a plugin that imports `state` run one at a time. Each run of calls sees what
+//! the runs before it wrote, committed or not, and gets a [`Ticket`] with its place in that
+//! order. The committer writes tickets in their order. When one is dropped uncommitted, all
+//! that was computed after it is void, and its lanes run again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use carillon_sandbox::{State, StateUnavailable};
+use carillon_store::{PluginId, StateWrite, StateWrites, Store};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+/// A value and the time from which it is hidden (milliseconds since 1970).
+type Value = Option<(Vec<u8>, Option<i64>)>;
+
+/// See the module.
+pub(crate) struct StateSpace {
+    plugin: PluginId,
+    store: Store,
+    runtime: Handle,
+    shared: Mutex<Shared>,
+    cache_keys: usize,
+    /// Rung when tickets became void, for those who wait with later ones.
+    voided: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Rises when uncommitted work becomes void.
+    generation: u64,
+    /// The version of the state that the next run starts from; `None`: ask the store.
+    next_version: Option<i64>,
+    /// The version that the store holds.
+    committed_version: i64,
+    values: HashMap<String, Cached>,
+}
+
+struct Cached {
+    value: Value,
+    /// The ticket that wrote it; what is committed may be forgotten.
+    version: i64,
+}
+
+/// The place of a run of calls in the plugin's order.
+pub(crate) struct Ticket {
+    space: Arc<StateSpace>,
+    generation: u64,
+    base_version: i64,
+    settled: bool,
+}
+
+/// Whether a ticket can be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It follows on what is committed after this many others.
+    After(i64),
+    /// It is void.
+    Void,
+}
+
+impl StateSpace {
+    pub(crate) fn new(plugin: PluginId, store: Store, runtime: Handle, cache_keys: usize, voided: Arc<Notify>) -> Self {
+        Self { plugin, store, runtime, shared: Mutex::default(), cache_keys, voided }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value as the runs before this one left it. Called on a worker's thread only: it
+    /// may wait for the store.
+    fn read(&self, key: &str) -> Result<Value, StateUnavailable> {
+        if let Some(cached) = self.lock().values.get(key) {
+            return Ok(cached.value.clone());
+        }
+        let stored = self
+            .runtime
+            .block_on(self.store.state_value(self.plugin, key))
+            .map_err(|error| StateUnavailable(error.to_string()))?
+            .value;
+        let mut shared = self.lock();
+        let version = shared.committed_version;
+        shared.values.insert(key.to_owned(), Cached { value: stored.clone(), version });
+        Ok(stored)
+    }
+
+    /// Where the next run starts.
+    fn base(&self) -> Result<(u64, i64), StateUnavailable> {
+        {
+            let shared = self.lock();
+            if let Some(version) = shared.next_version {
+                return Ok((shared.generation, version));
+            }
+        }
+        let stored = self
+            .runtime
+            .block_on(self.store.state_version(self.plugin))
+            .map_err(|error| StateUnavailable(error.to_string()))?;
+        let mut shared = self.lock();
+        shared.committed_version = stored;
+        shared.next_version = Some(stored);
+        Ok((shared.generation, stored))
+    }
+
+    /// Takes over what a run wrote; answers nothing if the run has become void meanwhile.
+    fn take_over(self: &Arc<Self>, generation: u64, base_version: i64, writes: &HashMap<String, Value>) -> Option<Ticket> {
+        let mut shared = self.lock();
+        if shared.generation != generation {
+            return None;
+        }
+        for (key, value) in writes {
+            shared.values.insert(key.clone(), Cached { value: value.clone(), version: base_version + 1 });
+        }
+        shared.next_version = Some(base_version + 1);
+        if shared.values.len() > self.cache_keys {
+            let committed = shared.committed_version;
+            shared.values.retain(|_, cached| cached.version > committed);
+        }
+        Some(Ticket { space: Arc::clone(self), generation, base_version, settled: false })
+    }
+
+    fn void(&self) {
+        let mut shared = self.lock();
+        shared.generation += 1;
+        shared.next_version = None;
+        shared.values.clear();
+        drop(shared);
+        self.voided.notify_one();
+    }
+}
+
+impl Ticket {
+    pub(crate) fn plugin(&self) -> PluginId {
+        self.space.plugin
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let shared = self.space.lock();
+        if shared.generation == self.generation {
+            Standing::After(self.base_version - shared.committed_version)
+        } else {
+            Standing::Void
+        }
+    }
+
+    /// The store holds what this ticket stands for.
+    pub(crate) fn committed(mut self) {
+        self.settled = true;
+        let mut shared = self.space.lock();
+        if shared.generation == self.generation {
+            shared.committed_version = shared.committed_version.max(self.base_version + 1);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.settled && self.standing() != Standing::Void {
+            self.space.void();
+        }
+    }
+}
+
+/// The state as one run of calls sees it.
+pub(crate) struct RunState {
+    space: Arc<StateSpace>,
+    run: Arc<Mutex<Run>>,
+}
+
+struct Run {
+    generation: u64,
+    base_version: i64,
+    touched: bool,
+    /// What finished calls wrote.
+    writes: HashMap<String, Value>,
+    /// What the call at hand wrote.
+    call: HashMap<String, Value>,
+    /// The time of the call at hand, milliseconds since 1970.
+    now_ms: i64,
+}
+
+impl RunState {
+    /// Begins a run.
+    pub(crate) fn begin(space: &Arc<StateSpace>) -> Result<Self, StateUnavailable> {
+        let (generation, base_version) = space.base()?;
+        let run = Run {
+            generation,
+            base_version,
+            touched: false,
+            writes: HashMap::new(),
+            call: HashMap::new(),
+            now_ms: 0,
+        };
+        Ok(Self { space: Arc::clone(space), run: Arc::new(Mutex::new(run)) })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Run> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a call gets to see.
+    pub(crate) fn for_call(&self, now_ms: i64) -> Box<dyn State> {
+        self.lock().now_ms = now_ms;
+        Box::new(Self { space: Arc::clone(&self.space), run: Arc::clone(&self.run) })
+    }
+
+    /// The call succeeded: later calls see what it wrote.
+    pub(crate) fn keep_call(&self) {
+        let mut run = self.lock();
+        let call = std::mem::take(&mut run.call);
+        run.writes.extend(call);
+    }
+
+    /// The call failed: what it wrote is gone.
+    pub(crate) fn drop_call(&self) {
+        self.lock().call.clear();
+    }
+
+    /// Ends the run. `None`: it never touched the state. `Some(None)`: it is void.
+    pub(crate) fn finish(&self) -> Option<Option<(StateWrites, Ticket)>> {
+        let mut run = self.lock();
+        if !run.touched {
+            return None;
+        }
+        let writes = std::mem::take(&mut run.writes);
+        let ticket = self.space.take_over(run.generation, run.base_version, &writes);
+        let base_version = run.base_version;
+        let plugin = self.space.plugin;
+        Some(ticket.map(|ticket| {
+            let writes = writes
+                .into_iter()
+                .map(|(key, value)| {
+                    let (value, expires_at_ms) = value.map_or((None, None), |(value, expires)| (Some(value), expires));
+                    StateWrite { key, value, expires_at_ms }
+                })
+                .collect();
+            (StateWrites { plugin, base_version, writes }, ticket)
+        }))
+    }
+}
+
+impl State for RunState {
+    fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, StateUnavailable> {
+        let (own, now_ms) = {
+            let mut run = self.lock();
+            run.touched = true;
+            (run.call.get(key).or_else(|| run.writes.get(key)).cloned(), run.now_ms)
+        };
+        let value = match own {
+            Some(value) => value,
+            None => self.space.read(key)?,
+        };
+        Ok(value.filter(|(_, expires)| expires.is_none_or(|at| at > now_ms)).map(|(value, _)| value))
+    }
+
+    fn set(&mut self, key: &str, value: Vec<u8>, time_to_live_ms: Option<u64>) -> Result<bool, StateUnavailable> {
+        let mut run = self.lock();
+        run.touched = true;
+        let expires = time_to_live_ms.map(|ms| run.now_ms.saturating_add_unsigned(ms));
+        run.call.insert(key.to_owned(), Some((value, expires)));
+        Ok(true)
+    }
+
+    fn delete(&mut self, key: &str) -> Result<(), StateUnavailable> {
+        let mut run = self.lock();
+        run.touched = true;
+        run.call.insert(key.to_owned(), None);
+        Ok(())
+    }
+}

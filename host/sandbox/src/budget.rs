@@ -1,0 +1,113 @@
+//! The time that a call may take.
+//!
+//! The engine's epoch rises every millisecond while calls run, and a running guest looks at
+//! it in every loop and function. The first look takes the thread's clocks, so a short
+//! call reads no clock at all; the budget is counted from there, which gives a call at most
+//! one tick more than its limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::Engine;
+
+use crate::model::Fault;
+
+const TICK: Duration = Duration::from_millis(1);
+
+/// The clocks of one call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    cpu: Duration,
+    wall: Duration,
+    began: Option<(Duration, Instant)>,
+}
+
+impl Budget {
+    pub(crate) fn new(cpu_ms: u64, wall_ms: u64) -> Self {
+        Self { cpu: Duration::from_millis(cpu_ms), wall: Duration::from_millis(wall_ms), began: None }
+    }
+
+    /// Looks at the clocks; answers the fault once the budget is used up.
+    pub(crate) fn tick(&mut self) -> Option<Fault> {
+        let cpu_now = thread_cpu_time();
+        let now = Instant::now();
+        let (cpu_began, began) = *self.began.get_or_insert((cpu_now, now));
+        if cpu_now.saturating_sub(cpu_began) >= self.cpu {
+            return Some(Fault::CpuTime { limit_ms: millis(self.cpu) });
+        }
+        if now.duration_since(began) >= self.wall {
+            return Some(Fault::WallClock { limit_ms: millis(self.wall) });
+        }
+        None
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Raises the epoch while calls run, and sleeps while none do.
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Thread,
+    handle: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    calls: AtomicUsize,
+    stop: AtomicBool,
+}
+
+/// While one of these lives, the epoch rises.
+pub(crate) struct Ticking<'a>(&'a Ticker);
+
+impl Ticker {
+    pub(crate) fn start(engine: Engine) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared { calls: AtomicUsize::new(0), stop: AtomicBool::new(false) });
+        let seen = Arc::clone(&shared);
+        let handle = std::thread::Builder::new().name("epoch-ticker".to_owned()).spawn(move || {
+            while !seen.stop.load(Ordering::Acquire) {
+                if seen.calls.load(Ordering::Acquire) == 0 {
+                    std::thread::park();
+                } else {
+                    std::thread::sleep(TICK);
+                    engine.increment_epoch();
+                }
+            }
+        })?;
+        let thread = handle.thread().clone();
+        Ok(Self { shared, thread, handle: Some(handle) })
+    }
+
+    pub(crate) fn ticking(&self) -> Ticking<'_> {
+        if self.shared.calls.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.thread.unpark();
+        }
+        Ticking(self)
+    }
+}
+
+impl Drop for Ticking<'_> {
+    fn drop(&mut self) {
+        self.0.shared.calls.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.thread.unpark();
+        if let Some(handle) = self.handle.take() {
+            // The thread runs nothing that panics.
+            let _ = handle.join();
+        }
+    }
+}

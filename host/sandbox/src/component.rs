@@ -1,0 +1,94 @@
+//! From bytes to a component that fits, or to a sentence that says why not.
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::imports::{NOT_YET, OFFERED};
+use crate::refusal::Refusal;
+
+const HANDLER: &str = "carillon:plugin/handler";
+const VERSION: &str = "0.1.0";
+const MAGIC: &[u8] = b"\0asm";
+/// The fifth and following bytes of a core module (Core Specification, 5.5.16).
+const CORE_MODULE: [u8; 4] = [1, 0, 0, 0];
+
+/// Checks and compiles a binary.
+pub(crate) fn compile(engine: &Engine, bytes: &[u8], limit: usize) -> Result<Component, Refusal> {
+    if bytes.len() > limit {
+        return Err(Refusal::TooLarge { bytes: bytes.len(), limit });
+    }
+    if !bytes.starts_with(MAGIC) || bytes.len() < 8 {
+        let start: Vec<u8> = bytes.iter().copied().take(16).collect();
+        return Err(Refusal::NotWebAssembly { start: String::from_utf8_lossy(&start).into_owned() });
+    }
+    let encoded;
+    let bytes = if bytes[4..8] == CORE_MODULE {
+        encoded = componentize(bytes)?;
+        &encoded
+    } else {
+        bytes
+    };
+    let component = Component::new(engine, bytes).map_err(|error| Refusal::Damaged(root_cause(&error)))?;
+    check_exports(engine, &component)?;
+    check_imports(engine, &component)?;
+    Ok(component)
+}
+
+fn componentize(module: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let encoder = wit_component::ComponentEncoder::default().validate(true).module(module);
+    let encoded = encoder.and_then(|mut encoder| encoder.encode());
+    encoded.map_err(|error| {
+        let reason = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        // Whether the module is whole decides which advice helps.
+        match wasmtime::Module::validate(&Engine::default(), module) {
+            Ok(()) => Refusal::NoComponentTypes(reason),
+            Err(damage) => Refusal::Damaged(root_cause(&damage)),
+        }
+    })
+}
+
+fn check_exports(engine: &Engine, component: &Component) -> Result<(), Refusal> {
+    let names: Vec<String> =
+        component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect();
+    let wanted = format!("{HANDLER}@{VERSION}");
+    let handlers: Vec<&String> = names.iter().filter(|name| split(name).0 == HANDLER).collect();
+    match handlers.as_slice() {
+        [one] if split(one).1.starts_with("0.1.") => Ok(()),
+        [] => {
+            let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            Err(Refusal::MissingExport { wanted, found })
+        }
+        others => {
+            let found = others.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
+            Err(Refusal::OtherVersion { found, offered: wanted })
+        }
+    }
+}
+
+fn check_imports(engine: &Engine, component: &Component) -> Result<(), Refusal> {
+    for (name, _) in component.component_type().imports(engine) {
+        let (interface, version) = split(name);
+        if NOT_YET.contains(&interface) {
+            return Err(Refusal::NotYet { name: name.to_owned() });
+        }
+        if !OFFERED.contains(&interface) || !version.starts_with("0.1.") {
+            let offered = OFFERED.map(|interface| format!("{interface}@{VERSION}")).join(", ");
+            return Err(Refusal::UnknownImport { name: name.to_owned(), offered });
+        }
+    }
+    Ok(())
+}
+
+/// The interfaces that a component asks for, without their version.
+pub(crate) fn asked(engine: &Engine, component: &Component) -> Vec<String> {
+    component.component_type().imports(engine).map(|(name, _)| split(name).0.to_owned()).collect()
+}
+
+/// `package:name/interface@version` in two.
+fn split(name: &str) -> (&str, &str) {
+    name.split_once('@').unwrap_or((name, ""))
+}
+
+pub(crate) fn root_cause(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string()
+}

@@ -1,0 +1,156 @@
+//! What a plugin may call: `log`, `settings` and `state`.
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Engine, Result};
+
+use crate::bindings::carillon::plugin::{log, settings, state, types};
+use crate::guest::Guest;
+use crate::model::Fault;
+
+const MAX_KEY_BYTES: usize = 512;
+
+/// The interfaces that a plugin may import, without versions.
+pub(crate) const OFFERED: [&str; 4] =
+    ["carillon:plugin/types", "carillon:plugin/log", "carillon:plugin/settings", "carillon:plugin/state"];
+
+/// Declared in the package, and not served yet.
+pub(crate) const NOT_YET: [&str; 1] = ["carillon:plugin/http"];
+
+pub(crate) fn linker(engine: &Engine) -> Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    types::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    log::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    settings::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    state::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    Ok(linker)
+}
+
+impl types::Host for Guest {}
+
+impl log::Host for Guest {
+    fn write(&mut self, level: log::Level, message: String) -> Result<()> {
+        if self.log_lines == self.limits.log_lines {
+            self.log_lines_dropped += 1;
+            return Ok(());
+        }
+        self.log_lines += 1;
+        let line = shorten(&message, self.limits.log_line_bytes);
+        // A line must stay one line, whatever the guest puts into it.
+        let line = line.replace(|c: char| c.is_control(), " ");
+        let (plugin, event) = (&*self.plugin, self.event_id.as_str());
+        match level {
+            log::Level::Trace => tracing::trace!(target: "plugin", plugin, event, "{line}"),
+            log::Level::Debug => tracing::debug!(target: "plugin", plugin, event, "{line}"),
+            log::Level::Info => tracing::info!(target: "plugin", plugin, event, "{line}"),
+            log::Level::Warn => tracing::warn!(target: "plugin", plugin, event, "{line}"),
+            log::Level::Error => tracing::error!(target: "plugin", plugin, event, "{line}"),
+        }
+        Ok(())
+    }
+}
+
+fn shorten(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+impl settings::Host for Guest {
+    fn get(&mut self, key: String) -> Result<Option<String>> {
+        self.refuse_in_describe("settings")?;
+        Ok(self.settings.get(&key).cloned())
+    }
+}
+
+impl state::Host for Guest {
+    fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
+        self.refuse_in_describe("state")?;
+        if !valid_key(&key) {
+            return Ok(None);
+        }
+        self.state_get(&key)
+    }
+
+    fn set(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        time_to_live: Option<u64>,
+    ) -> Result<std::result::Result<(), state::Error>> {
+        self.refuse_in_describe("state")?;
+        if !valid_key(&key) {
+            return Ok(Err(state::Error::InvalidKey));
+        }
+        self.state_set(&key, value, time_to_live)
+    }
+
+    fn delete(&mut self, key: String) -> Result<()> {
+        self.refuse_in_describe("state")?;
+        if !valid_key(&key) {
+            return Ok(());
+        }
+        let done = self.state.delete(&key);
+        self.served(done)
+    }
+
+    fn increment(
+        &mut self,
+        key: String,
+        by: i64,
+        time_to_live: Option<u64>,
+    ) -> Result<std::result::Result<i64, state::Error>> {
+        self.refuse_in_describe("state")?;
+        if !valid_key(&key) {
+            return Ok(Err(state::Error::InvalidKey));
+        }
+        let current = match self.state_get(&key)? {
+            None => 0,
+            Some(bytes) => match std::str::from_utf8(&bytes).ok().and_then(|text| text.parse::<i64>().ok()) {
+                Some(number) => number,
+                None => return Ok(Err(state::Error::NotANumber)),
+            },
+        };
+        let Some(sum) = current.checked_add(by) else { return Ok(Err(state::Error::NotANumber)) };
+        let set = self.state_set(&key, sum.to_string().into_bytes(), time_to_live)?;
+        Ok(set.map(|()| sum))
+    }
+}
+
+fn valid_key(key: &str) -> bool {
+    !key.is_empty() && key.len() <= MAX_KEY_BYTES && !key.contains('\0')
+}
+
+impl Guest {
+    fn state_get(&mut self, key: &str) -> Result<Option<Vec<u8>>> {
+        let value = self.state.get(key);
+        self.served(value)
+    }
+
+    fn state_set(
+        &mut self,
+        key: &str,
+        value: Vec<u8>,
+        time_to_live_ms: Option<u64>,
+    ) -> Result<std::result::Result<(), state::Error>> {
+        if value.len() > self.limits.state_value_bytes {
+            return Ok(Err(state::Error::ValueTooLarge));
+        }
+        let stored = self.state.set(key, value, time_to_live_ms);
+        let fits = self.served(stored)?;
+        Ok(if fits { Ok(()) } else { Err(state::Error::QuotaExceeded) })
+    }
+
+    fn served<T>(&mut self, result: std::result::Result<T, crate::state::StateUnavailable>) -> Result<T> {
+        result.map_err(|error| {
+            self.fault = Some(Fault::Host(error.to_string()));
+            wasmtime::Error::msg(error.to_string())
+        })
+    }
+
+    fn refuse_in_describe(&mut self, interface: &str) -> Result<()> {
+        if self.describing {
+            let reason = format!("`describe` called `{interface}`; only `log` works there");
+            self.fault = Some(Fault::Trap(reason.clone()));
+            return Err(wasmtime::Error::msg(reason));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! What a plugin may use.
+
+use serde::Deserialize;
+
+/// When instances are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// One instance handles many events.
+    Warm,
+    /// Each event gets a fresh instance.
+    Event,
+}
+
+/// The limits of one plugin. Each is broken by a guest under `tests/guests/`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Processor time of one call, in milliseconds. Processor time, not the wall clock: a
+    /// busy machine must not fail an innocent plugin.
+    pub cpu_ms: u64,
+    /// The ceiling by the wall clock of one call, in milliseconds.
+    pub wall_ms: u64,
+    /// Linear memory of an instance, in bytes.
+    pub memory_bytes: usize,
+    /// Elements of each table of an instance.
+    pub table_elements: usize,
+    /// Actions of one answer.
+    pub actions: usize,
+    /// Everything that one answer, or one call of the host, lifts out of the guest, in bytes.
+    pub output_bytes: usize,
+    /// Log lines of one call.
+    pub log_lines: u32,
+    /// The longest log line, in bytes; the rest is cut off.
+    pub log_line_bytes: usize,
+    /// The largest value in the state, in bytes.
+    pub state_value_bytes: usize,
+    /// After this many calls an instance is replaced.
+    pub calls_per_instance: u64,
+    /// When instances are made.
+    pub isolation: Isolation,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cpu_ms: 50,
+            wall_ms: 1_000,
+            memory_bytes: 32 << 20,
+            table_elements: 20_000,
+            actions: 256,
+            output_bytes: 1 << 20,
+            log_lines: 32,
+            log_line_bytes: 1_024,
+            state_value_bytes: 64 << 10,
+            calls_per_instance: 10_000,
+            isolation: Isolation::Warm,
+        }
+    }
+}
+
+/// The sandbox as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxConfig {
+    /// The largest binary that is loaded, in bytes.
+    pub max_binary_bytes: usize,
+    /// How many instances may exist at once. Address space is reserved for each; memory is
+    /// not.
+    pub max_instances: u32,
+    /// How many idle instances are kept warm.
+    pub max_warm_instances: usize,
+    /// The guest's stack, in bytes.
+    pub stack_bytes: usize,
+    /// The largest memory grant of any plugin, in bytes.
+    pub max_memory_bytes: usize,
+    /// The largest table grant of any plugin, in elements.
+    pub max_table_elements: usize,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self {
+            max_binary_bytes: 16 << 20,
+            max_instances: 1_200,
+            max_warm_instances: 1_024,
+            stack_bytes: 512 << 10,
+            max_memory_bytes: 128 << 20,
+            max_table_elements: 20_000,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The engine, and plugins that are ready to run on it.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use carillon_events::Subscription;
+use sha2::{Digest as _, Sha256};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::bindings;
+use crate::budget::Ticker;
+use crate::component;
+use crate::guest::Guest;
+use crate::imports;
+use crate::limits::{Limits, SandboxConfig};
+use crate::model::{Description, Setting};
+use crate::refusal::Refusal;
+use crate::session::{Live, Session};
+use crate::warm::Warm;
+
+/// The core instances, memories and tables that one component may consist of. A plugin
+/// made from one core module has three core instances (itself, a shim and a fix-up), one
+/// memory and two tables.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 12;
+const MEMORIES_PER_COMPONENT: u32 = 2;
+const TABLES_PER_COMPONENT: u32 = 6;
+
+/// The engine that all plugins run on. Cheap to clone.
+#[derive(Clone)]
+pub struct Sandbox {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) ticker: Ticker,
+    pub(crate) warm: Warm,
+    linker: wasmtime::component::Linker<Guest>,
+    config: SandboxConfig,
+    next_plugin: AtomicU64,
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+/// A compiled plugin with its settings and limits. Cheap to clone.
+#[derive(Clone)]
+pub struct Plugin {
+    pub(crate) inner: Arc<Compiled>,
+}
+
+pub(crate) struct Compiled {
+    pub(crate) key: u64,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) pre: bindings::PluginPre<Guest>,
+    pub(crate) name: Arc<str>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) settings: Arc<HashMap<String, String>>,
+    description: Description,
+    sha256: String,
+    asked: Vec<String>,
+}
+
+impl Drop for Compiled {
+    fn drop(&mut self) {
+        self.sandbox.inner.warm.forget(self.key);
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", &self.inner.name)
+            .field("version", &self.inner.description.version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sandbox {
+    /// Starts the engine and its ticker.
+    ///
+    /// # Errors
+    /// When the platform has no room for the pool, in the engine's own words.
+    pub fn new(config: SandboxConfig) -> Result<Self, String> {
+        let failed = |what: &str, error: String| {
+            format!("the plugin engine could not be started ({what}): {error}; lower sandbox.max_instances or sandbox.max_memory_bytes")
+        };
+        let engine = Engine::new(&engine_config(&config)).map_err(|error| failed("engine", format!("{error:#}")))?;
+        let linker = imports::linker(&engine).map_err(|error| failed("imports", format!("{error:#}")))?;
+        let ticker = Ticker::start(engine.clone()).map_err(|error| failed("ticker", error.to_string()))?;
+        let warm = Warm::new(config.max_warm_instances);
+        Ok(Self { inner: Arc::new(Inner { engine, ticker, warm, linker, config, next_plugin: AtomicU64::new(1) }) })
+    }
+
+    /// Checks, compiles and describes a binary, with what `configured` gives for the plugin's
+    /// name: its limits and its settings.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to do.
+    pub fn load(
+        &self,
+        bytes: &[u8],
+        configured: impl FnOnce(&str) -> (Limits, HashMap<String, String>),
+    ) -> Result<Plugin, Refusal> {
+        let component = component::compile(&self.inner.engine, bytes, self.inner.config.max_binary_bytes)?;
+        let asked = component::asked(&self.inner.engine, &component);
+        let wrong = |error: wasmtime::Error| Refusal::WrongTypes(format!("{error:#}"));
+        let pre = self.inner.linker.instantiate_pre(&component).map_err(wrong)?;
+        let pre = bindings::PluginPre::new(pre).map_err(wrong)?;
+        let description = self.describe(&pre)?;
+        let (limits, mut settings) = configured(&description.name);
+        check_settings(&description, &mut settings)?;
+        Ok(Plugin {
+            inner: Arc::new(Compiled {
+                key: self.inner.next_plugin.fetch_add(1, Ordering::Relaxed),
+                sandbox: self.clone(),
+                pre,
+                name: description.name.as_str().into(),
+                limits: Arc::new(self.grantable(limits)),
+                settings: Arc::new(settings),
+                description,
+                sha256: hex(&Sha256::digest(bytes)),
+                asked,
+            }),
+        })
+    }
+
+    /// The pool has room for no more than the largest grants.
+    fn grantable(&self, limits: Limits) -> Limits {
+        Limits {
+            memory_bytes: limits.memory_bytes.min(self.inner.config.max_memory_bytes),
+            table_elements: limits.table_elements.min(self.inner.config.max_table_elements),
+            ..limits
+        }
+    }
+
+    fn describe(&self, pre: &bindings::PluginPre<Guest>) -> Result<Description, Refusal> {
+        let limits = Arc::new(self.grantable(Limits::default()));
+        let mut live = Live::new(self, pre, "unnamed".into(), limits, Arc::default())
+            .map_err(|fault| Refusal::Describe(fault.to_string()))?;
+        let _ticking = self.inner.ticker.ticking();
+        let said = live.describe().map_err(|fault| Refusal::Describe(fault.to_string()))?;
+        check_description(said)
+    }
+}
+
+impl Plugin {
+    /// The plugin's name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.inner.name
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.inner.description
+    }
+
+    /// The SHA-256 of its binary, in hexadecimal.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.inner.sha256
+    }
+
+    /// The interfaces that it imports: what it asks for.
+    #[must_use]
+    pub fn asked(&self) -> &[String] {
+        &self.inner.asked
+    }
+
+    /// Whether its calls must run one after another over shared state.
+    #[must_use]
+    pub fn imports_state(&self) -> bool {
+        self.inner.asked.iter().any(|interface| interface == "carillon:plugin/state")
+    }
+
+    /// Its limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// Begins to handle events on this thread. The thread needs more stack than
+    /// [`SandboxConfig::stack_bytes`].
+    #[must_use]
+    pub fn session(&self) -> Session<'_> {
+        Session::new(self)
+    }
+}
+
+fn engine_config(config: &SandboxConfig) -> Config {
+    let mut pool = PoolingAllocationConfig::default();
+    let components = config.max_instances;
+    pool.total_component_instances(components)
+        .total_core_instances(components.saturating_mul(4))
+        .total_memories(components)
+        .total_tables(components.saturating_mul(3))
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_memory_size(config.max_memory_bytes)
+        .table_elements(config.max_table_elements)
+        // What a fresh instance touches first stays resident between uses.
+        .linear_memory_keep_resident(64 << 10)
+        .table_keep_resident(4 << 10);
+    let mut engine = Config::new();
+    engine
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        .max_wasm_stack(config.stack_bytes)
+        // The same event gives the same answer on every machine.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .memory_init_cow(true)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8))
+        .generate_address_map(false);
+    engine
+}
+
+fn check_description(said: bindings::carillon::plugin::types::Description) -> Result<Description, Refusal> {
+    let invalid = |reason: String| Err(Refusal::Description(reason));
+    let name_fits = !said.name.is_empty()
+        && said.name.len() <= 64
+        && said.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && said.name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !name_fits {
+        return invalid(format!(
+            "its name {:?} must begin with a letter and consist of lower-case letters, digits and hyphens, 64 at most",
+            said.name
+        ));
+    }
+    let numbers: Vec<&str> = said.version.split('.').collect();
+    if numbers.len() != 3 || numbers.iter().any(|n| n.parse::<u32>().is_err()) {
+        return invalid(format!("its version {:?} must be three numbers, major.minor.patch", said.version));
+    }
+    if said.summary.len() > 500 || said.summary.contains(char::is_control) {
+        return invalid("its summary must be one line of at most 500 bytes".to_owned());
+    }
+    if said.subscriptions.is_empty() {
+        return invalid("it subscribes to nothing, so it would never be called".to_owned());
+    }
+    if said.subscriptions.len() > 100 || said.settings.len() > 100 {
+        return invalid("it has more than 100 subscriptions or settings".to_owned());
+    }
+    let mut subscriptions = Vec::with_capacity(said.subscriptions.len());
+    for text in &said.subscriptions {
+        match Subscription::parse(text) {
+            Ok(subscription) => subscriptions.push(subscription),
+            Err(error) => return invalid(format!("its subscription {text:?}: {error}")),
+        }
+    }
+    let settings = said
+        .settings
+        .into_iter()
+        .map(|setting| Setting { key: setting.key, summary: setting.summary, default: setting.default })
+        .collect();
+    Ok(Description { name: said.name, version: said.version, summary: said.summary, subscriptions, settings })
+}
+
+/// Fills in defaults; refuses what is missing and what nobody reads.
+fn check_settings(description: &Description, given: &mut HashMap<String, String>) -> Result<(), Refusal> {
+    let known: Vec<&str> = description.settings.iter().map(|setting| setting.key.as_str()).collect();
+    if let Some(key) = given.keys().find(|key| !known.contains(&key.as_str())) {
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err(Refusal::UnknownSetting { plugin: description.name.clone(), key: key.clone(), known });
+    }
+    for setting in &description.settings {
+        if given.contains_key(&setting.key) {
+            continue;
+        }
+        match &setting.default {
+            Some(default) => given.insert(setting.key.clone(), default.clone()),
+            None => {
+                return Err(Refusal::MissingSetting {
+                    plugin: description.name.clone(),
+                    key: setting.key.clone(),
+                    summary: setting.summary.clone(),
+                });
+            }
+        };
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,88 @@
+//! Why a binary is not loaded.
+
+/// A sentence that says what is wrong with a binary and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is not WebAssembly.
+    #[error("this is not WebAssembly: it begins with {start:?}; build the plugin for wasm32-unknown-unknown and give the .wasm file")]
+    NotWebAssembly {
+        /// Its first bytes.
+        start: String,
+    },
+    /// It is WebAssembly, but does not hold together.
+    #[error("this WebAssembly is damaged or cut off: {0}; build or copy it again")]
+    Damaged(String),
+    /// It is a core module of no known interface.
+    #[error("this is a WebAssembly module without component types, so it cannot say what it imports and exports: {0}; build it with the Carillon plugin SDK, or give a component")]
+    NoComponentTypes(String),
+    /// It is larger than allowed.
+    #[error("this binary has {bytes} bytes and at most {limit} are loaded; build it with optimisation, or raise sandbox.max_binary_bytes")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It lacks the export that makes a plugin.
+    #[error("this component does not export {wanted}; it exports {found}: it is made for another world")]
+    MissingExport {
+        /// What a plugin exports.
+        wanted: String,
+        /// What this exports.
+        found: String,
+    },
+    /// It was made for another version of the interface.
+    #[error("this plugin was made for {found} and this host offers {offered}; update whichever is older")]
+    OtherVersion {
+        /// What it exports.
+        found: String,
+        /// What the host has.
+        offered: String,
+    },
+    /// It imports what the host does not have.
+    #[error("this plugin imports {name}, which this host does not offer; it offers {offered}")]
+    UnknownImport {
+        /// The import.
+        name: String,
+        /// What there is.
+        offered: String,
+    },
+    /// It imports something that is declared but not offered yet.
+    #[error("this plugin imports {name}, which this host does not offer yet; remove the calls to it, or wait for a host that does")]
+    NotYet {
+        /// The import.
+        name: String,
+    },
+    /// The types of its imports or exports differ from the interface's.
+    #[error("this plugin does not fit the interface it names: {0}")]
+    WrongTypes(String),
+    /// `describe` failed.
+    #[error("this plugin could not describe itself: {0}")]
+    Describe(String),
+    /// What it says of itself breaks a rule.
+    #[error("what this plugin says of itself is not valid: {0}")]
+    Description(String),
+    /// A required setting has no value.
+    #[error("the plugin {plugin} needs the setting \"{key}\" ({summary}); give it in [plugins.{plugin}.settings]")]
+    MissingSetting {
+        /// The plugin.
+        plugin: String,
+        /// The setting.
+        key: String,
+        /// What it is for.
+        summary: String,
+    },
+    /// A setting has a value that nobody reads.
+    #[error("[plugins.{plugin}.settings] has \"{key}\", which the plugin does not read; it reads {known}")]
+    UnknownSetting {
+        /// The plugin.
+        plugin: String,
+        /// The setting.
+        key: String,
+        /// What it reads.
+        known: String,
+    },
+    /// The engine failed.
+    #[error("the plugin could not be compiled: {0}")]
+    Compile(String),
+}

@@ -115,7 +115,7 @@ build() {
 # copy BUILT DESTINATION: leaves an equal file alone, so that who watches it sees no change.
 copy() {
     [ -f "$1" ] || fail "cargo built no $1: the crate needs crate-type = [\"cdylib\"] in [lib]"
-    cmp -s "$1" "$2" || { cp "$1" "$2.new" && mv "$2.new" "$2"; }
+    cmp -s "$1" "$2" || { cp "$1" "$2.new" && chmod 644 "$2.new" && mv "$2.new" "$2"; }
     say "$(printf '%s (%d bytes)' "${2#"$root"/}" "$(wc -c <"$2")")"
 }
 

@@ -159,11 +159,7 @@ async fn dead_letters_have_reasons(
             .iter()
             .find(|letter| letter.value == value.as_bytes())
             .unwrap_or_else(|| panic!("{name} is not in {DEAD_LETTERS}"));
-        let reason = letter
-            .headers
-            .iter()
-            .find(|(key, _)| key.ends_with("reason"))
-            .map(|(_, reason)| reason);
+        let reason = letter.header("carillon-reason");
         println!("{name}: {reason:?}");
         // A person understands a sentence, not a code.
         assert!(

@@ -1,1 +1,35 @@
-fn main() {}
+//! The Carillon binary: arguments, configuration files, wiring; nothing else.
+
+mod arguments;
+mod configuration;
+mod data_folder;
+mod run;
+mod serving;
+mod telemetry;
+mod token;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command, ConfigCommand};
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("carillon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Run(options) => run::everything(&options),
+        Command::Host(options) => run::host(&options),
+        Command::Booking(options) => run::booking(&options),
+        Command::Token(options) => token::print(&options),
+        Command::Config(ConfigCommand::Check(options)) => configuration::check(&options),
+    }
+}

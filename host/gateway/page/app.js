@@ -16,6 +16,7 @@ let token = "";
 let connection = null;
 let inboxNext = null;
 let inboxAsked = 0;
+let reloading = null;
 
 /** An error that a problem document (RFC 9457) describes. */
 class ProblemError extends Error {
@@ -132,8 +133,16 @@ function arrived({ channel, offset, data, recovered }) {
     live.prepend(item);
     while (live.children.length > SHOWN_LIVE) live.lastChild.remove();
   }
-  loadInbox();
-  loadBookings();
+  reloadSoon();
+}
+
+/** Many pushes at once ask once. */
+function reloadSoon() {
+  reloading ??= setTimeout(() => {
+    reloading = null;
+    loadInbox();
+    loadBookings();
+  }, 150);
 }
 
 function entry(notification, more) {

@@ -103,20 +103,31 @@ impl Close {
     pub(crate) fn because(code: CloseCode, detail: impl std::fmt::Display) -> Self {
         let mut reason = format!("{}: {detail}", code.reason());
         if reason.len() > MAX_REASON_BYTES {
-            let end = (0..=MAX_REASON_BYTES).rev().find(|&at| reason.is_char_boundary(at));
+            let end = (0..=MAX_REASON_BYTES)
+                .rev()
+                .find(|&at| reason.is_char_boundary(at));
             reason.truncate(end.unwrap_or(0));
         }
-        Self { code, reason: reason.into() }
+        Self {
+            code,
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn frame(&self) -> CloseFrame {
-        CloseFrame { code: self.code.number(), reason: self.reason.as_ref().into() }
+        CloseFrame {
+            code: self.code.number(),
+            reason: self.reason.as_ref().into(),
+        }
     }
 }
 
 impl From<CloseCode> for Close {
     fn from(code: CloseCode) -> Self {
-        Self { code, reason: code.reason().into() }
+        Self {
+            code,
+            reason: code.reason().into(),
+        }
     }
 }
 
@@ -130,9 +141,16 @@ mod tests {
     #[test]
     fn every_code_has_a_reason_that_fits_and_a_range_that_agrees_with_reconnect() {
         for code in CloseCode::ALL {
-            assert!(!code.reason().is_empty() && code.reason().len() <= MAX_REASON_BYTES, "{code:?}");
+            assert!(
+                !code.reason().is_empty() && code.reason().len() <= MAX_REASON_BYTES,
+                "{code:?}"
+            );
             if code.number() >= 3000 {
-                assert_eq!(code.reconnect(), matches!(code.number(), 3000..3500 | 4000..4500), "{code:?}");
+                assert_eq!(
+                    code.reconnect(),
+                    matches!(code.number(), 3000..3500 | 4000..4500),
+                    "{code:?}"
+                );
             }
         }
     }
@@ -156,12 +174,23 @@ mod tests {
         );
         for code in CloseCode::ALL {
             let again = if code.reconnect() { "yes" } else { "no" };
-            writeln!(page, "| {} | {code:?} | {again} | {} |{} |", code.number(), code.reason(), code.meaning()).unwrap();
+            writeln!(
+                page,
+                "| {} | {code:?} | {again} | {} |{} |",
+                code.number(),
+                code.reason(),
+                code.meaning()
+            )
+            .unwrap();
         }
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/close-codes.md");
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, &page).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(path).unwrap(), page, "run it with UPDATE_DOCS=1");
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            page,
+            "run it with UPDATE_DOCS=1"
+        );
     }
 }

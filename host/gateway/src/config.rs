@@ -114,23 +114,60 @@ impl GatewayConfig {
         ];
         for (key, found) in times {
             if !(1..=MAX_WAIT_MS).contains(&found) {
-                return Err(ConfigError { key, found, wanted: "between 1 millisecond and a year" });
+                return Err(ConfigError {
+                    key,
+                    found,
+                    wanted: "between 1 millisecond and a year",
+                });
             }
         }
         if self.expired_close_delay_ms > MAX_WAIT_MS {
             let found = self.expired_close_delay_ms;
-            return Err(ConfigError { key: "expired_close_delay_ms", found, wanted: "a year at the most" });
+            return Err(ConfigError {
+                key: "expired_close_delay_ms",
+                found,
+                wanted: "a year at the most",
+            });
         }
         let sizes = [
-            ("max_message_bytes", self.max_message_bytes, 1024, "at least 1024, so that a token fits"),
-            ("queue_bytes", self.queue_bytes, 1024, "at least 1024, so that a notification fits"),
-            ("concurrent_recoveries", self.concurrent_recoveries, 1, "at least 1"),
-            ("max_streams", self.max_streams, 1, "at least 1, the user's own"),
-            ("read_buffer_bytes", self.read_buffer_bytes, 64, "at least 64"),
+            (
+                "max_message_bytes",
+                self.max_message_bytes,
+                1024,
+                "at least 1024, so that a token fits",
+            ),
+            (
+                "queue_bytes",
+                self.queue_bytes,
+                1024,
+                "at least 1024, so that a notification fits",
+            ),
+            (
+                "concurrent_recoveries",
+                self.concurrent_recoveries,
+                1,
+                "at least 1",
+            ),
+            (
+                "max_streams",
+                self.max_streams,
+                1,
+                "at least 1, the user's own",
+            ),
+            (
+                "read_buffer_bytes",
+                self.read_buffer_bytes,
+                64,
+                "at least 64",
+            ),
         ];
         for (key, found, least, wanted) in sizes {
             if found < least {
-                return Err(ConfigError { key, found: found as u64, wanted });
+                return Err(ConfigError {
+                    key,
+                    found: found as u64,
+                    wanted,
+                });
             }
         }
         Ok(())
@@ -162,17 +199,28 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_by_name() {
-        let error = serde_json::from_str::<GatewayConfig>(r#"{"ping_intervall_ms": 1}"#).unwrap_err();
+        let error =
+            serde_json::from_str::<GatewayConfig>(r#"{"ping_intervall_ms": 1}"#).unwrap_err();
         assert!(error.to_string().contains("ping_intervall_ms"), "{error}");
     }
 
     #[test]
     fn a_value_without_sense_is_refused_with_its_key_and_range() {
-        let config = GatewayConfig { ping_interval_ms: 0, ..GatewayConfig::default() };
+        let config = GatewayConfig {
+            ping_interval_ms: 0,
+            ..GatewayConfig::default()
+        };
         assert_eq!(
             config.check().unwrap_err().to_string(),
             "gateway.ping_interval_ms is 0: it must be between 1 millisecond and a year",
         );
-        assert!(GatewayConfig { queue_bytes: 10, ..GatewayConfig::default() }.check().is_err());
+        assert!(
+            GatewayConfig {
+                queue_bytes: 10,
+                ..GatewayConfig::default()
+            }
+            .check()
+            .is_err()
+        );
     }
 }

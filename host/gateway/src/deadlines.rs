@@ -33,7 +33,10 @@ impl Deadlines {
     /// Starts with one thing to wait for.
     pub(crate) fn new(due: Due, after: Duration) -> Self {
         let at = Instant::now() + after;
-        let mut deadlines = Self { at: [None; KINDS.len()], timer: Box::pin(sleep_until(at)) };
+        let mut deadlines = Self {
+            at: [None; KINDS.len()],
+            timer: Box::pin(sleep_until(at)),
+        };
         deadlines.at[due as usize] = Some(at);
         deadlines
     }
@@ -62,8 +65,13 @@ impl Deadlines {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let first = KINDS.iter().filter_map(|&due| self.at[due as usize].map(|at| (at, due))).min_by_key(|(at, _)| *at);
-            let Some((at, due)) = first else { return Poll::Pending };
+            let first = KINDS
+                .iter()
+                .filter_map(|&due| self.at[due as usize].map(|at| (at, due)))
+                .min_by_key(|(at, _)| *at);
+            let Some((at, due)) = first else {
+                return Poll::Pending;
+            };
             if at <= now {
                 self.clear(due);
                 return Poll::Ready(due);

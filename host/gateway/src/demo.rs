@@ -22,7 +22,10 @@ const PROTOCOL: &str = include_str!("../page/protocol.js");
 
 /// `GET /`.
 pub(crate) async fn page(State(AppState(shared)): State<AppState>) -> impl IntoResponse {
-    (page_headers(&shared), asset(PAGE, "text/html; charset=utf-8"))
+    (
+        page_headers(&shared),
+        asset(PAGE, "text/html; charset=utf-8"),
+    )
 }
 
 /// `GET /page/style.css`.
@@ -60,15 +63,24 @@ fn page_headers(shared: &Shared) -> HeaderMap {
     if let Ok(value) = HeaderValue::try_from(policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, value);
     }
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     headers
 }
 
 /// `GET /demo/config`: what the page needs to know.
 pub(crate) async fn config(State(AppState(shared)): State<AppState>) -> Json<Value> {
     let config = &shared.config;
-    let users: &[String] = if shared.demo_minter().is_some() { &config.demo_users } else { &[] };
-    Json(json!({ "bookingUrl": config.booking_url, "users": users, "resources": config.demo_resources }))
+    let users: &[String] = if shared.demo_minter().is_some() {
+        &config.demo_users
+    } else {
+        &[]
+    };
+    Json(
+        json!({ "bookingUrl": config.booking_url, "users": users, "resources": config.demo_resources }),
+    )
 }
 
 #[derive(Deserialize)]
@@ -89,10 +101,17 @@ pub(crate) async fn token(
         .with_code("demo-off"));
     };
     if !shared.config.demo_users.contains(&request.user) {
-        let detail = format!("{:?} is no demonstration user; they are {}.", request.user, shared.config.demo_users.join(", "));
+        let detail = format!(
+            "{:?} is no demonstration user; they are {}.",
+            request.user,
+            shared.config.demo_users.join(", ")
+        );
         return Err(Problem::forbidden(detail).with_code("no-demo-user"));
     }
-    let token =
-        minter.mint(&request.user, &shared.config.demo_groups, &[], TOKEN_TTL).map_err(Problem::internal)?;
-    Ok(Json(json!({ "user": request.user, "token": token, "expiresInSeconds": TOKEN_TTL.as_secs() })))
+    let token = minter
+        .mint(&request.user, &shared.config.demo_groups, &[], TOKEN_TTL)
+        .map_err(Problem::internal)?;
+    Ok(Json(
+        json!({ "user": request.user, "token": token, "expiresInSeconds": TOKEN_TTL.as_secs() }),
+    ))
 }

@@ -22,6 +22,9 @@ use crate::operations::Readiness;
 use crate::telemetry::Telemetry;
 use crate::{demo, inbox, operations, sse, websocket};
 
+/// How long answers that are under way at a shutdown may still take.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// What a gateway is made of.
 pub struct GatewayParts {
     /// Where the streams are. The gateway subscribes to it.
@@ -69,15 +72,22 @@ impl Shared {
     /// Checks a token that did not come in the usual header.
     pub(crate) fn verify(&self, token: &str) -> Result<Claims, Problem> {
         self.verifier.verify(token).map_err(|error| {
-            Problem::unauthorized(Some("invalid_token"), format!("The token was refused: {error}."))
-                .with_code(error.code())
+            Problem::unauthorized(
+                Some("invalid_token"),
+                format!("The token was refused: {error}."),
+            )
+            .with_code(error.code())
         })
     }
 
     /// A turn to read what was missed. Who only wants to know where the streams stand
     /// needs none.
     pub(crate) async fn recovery_turn(&self, recovers: bool) -> Option<SemaphorePermit<'_>> {
-        if recovers { self.recoveries.acquire().await.ok() } else { None }
+        if recovers {
+            self.recoveries.acquire().await.ok()
+        } else {
+            None
+        }
     }
 
     /// Present if tokens may be given to everybody.
@@ -98,9 +108,27 @@ impl Gateway {
         let hub = Arc::new(Hub::new(Arc::clone(&telemetry)));
         parts.store.subscribe(Arc::clone(&hub) as _);
         let recoveries = Semaphore::new(config.concurrent_recoveries.min(Semaphore::MAX_PERMITS));
-        let GatewayParts { store, verifier, minter, metrics, readiness } = parts;
-        let shared = Shared { config, store, verifier, hub, telemetry, metrics, readiness, minter, recoveries };
-        Ok(Self { shared: Arc::new(shared) })
+        let GatewayParts {
+            store,
+            verifier,
+            minter,
+            metrics,
+            readiness,
+        } = parts;
+        let shared = Shared {
+            config,
+            store,
+            verifier,
+            hub,
+            telemetry,
+            metrics,
+            readiness,
+            minter,
+            recoveries,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// The routes.
@@ -145,7 +173,11 @@ impl Gateway {
             gateway.shared.hub.close_all(CloseCode::Shutdown);
             let _ = stopping.send(());
         };
-        let server = async { axum::serve(listener, self.router()).with_graceful_shutdown(stop).await };
+        let server = async {
+            axum::serve(listener, self.router())
+                .with_graceful_shutdown(stop)
+                .await
+        };
         let patience = async {
             // The sender goes only with the server itself.
             let _ = stopped.await;
@@ -153,11 +185,15 @@ impl Gateway {
         };
         tokio::pin!(server);
         tokio::select! {
-            served = &mut server => served,
+            served = &mut server => {
+                // A WebSocket has left its HTTP connection behind: it may still be closing.
+                self.shutdown().await;
+                served
+            }
             () = patience => {
                 // Requests that are in the middle of an answer get a moment, a client
                 // that does not read its answer cannot hold up the end.
-                timeout(Duration::from_secs(1), server).await.unwrap_or(Ok(()))
+                timeout(LAST_ANSWERS, server).await.unwrap_or(Ok(()))
             }
         }
     }
@@ -169,7 +205,10 @@ impl Gateway {
         shared.hub.close_all(CloseCode::Shutdown);
         let patience = Duration::from_millis(shared.config.shutdown_timeout_ms);
         if timeout(patience, shared.hub.emptied()).await.is_err() {
-            tracing::warn!(connections = shared.hub.open(), "connections did not end in time and are cut");
+            tracing::warn!(
+                connections = shared.hub.open(),
+                "connections did not end in time and are cut"
+            );
         }
     }
 

@@ -64,7 +64,12 @@ impl Hub {
                 outbox.close(CloseCode::Shutdown.into());
             }
         }
-        Registration { hub: Arc::clone(self), id, outbox, streams: Box::default() }
+        Registration {
+            hub: Arc::clone(self),
+            id,
+            outbox,
+            streams: Box::default(),
+        }
     }
 
     /// Asks every connection to close, now and from now on.
@@ -103,7 +108,9 @@ impl Publisher for Hub {
     fn published(&self, batch: &[Publication]) {
         for publication in batch {
             let shard = self.shard(&publication.stream);
-            let Some(subscribers) = shard.get(&publication.stream) else { continue };
+            let Some(subscribers) = shard.get(&publication.stream) else {
+                continue;
+            };
             let push = Arc::new(Push::new(publication));
             for outbox in subscribers.values() {
                 if outbox.offer(&push) == Offered::Overflowed {
@@ -130,7 +137,10 @@ impl Registration {
         self.streams = streams;
         for stream in &self.streams {
             let mut shard = self.hub.shard(stream);
-            shard.entry(Arc::clone(stream)).or_default().insert(self.id, Arc::clone(&self.outbox));
+            shard
+                .entry(Arc::clone(stream))
+                .or_default()
+                .insert(self.id, Arc::clone(&self.outbox));
         }
     }
 
@@ -178,7 +188,11 @@ mod tests {
     }
 
     fn publication(stream: &str, offset: u64) -> Publication {
-        Publication { stream: stream.into(), offset, json: r#"{"type":"notification"}"#.into() }
+        Publication {
+            stream: stream.into(),
+            offset,
+            json: r#"{"type":"notification"}"#.into(),
+        }
     }
 
     fn drain(registration: &Registration) -> Vec<(String, u64)> {
@@ -197,8 +211,15 @@ mod tests {
         ada.listen(["user:ada".into(), "group:staff".into()].into());
         let mut bob = hub.register(10_000);
         bob.listen(["user:bob".into(), "group:staff".into()].into());
-        hub.published(&[publication("user:ada", 1), publication("user:cy", 1), publication("group:staff", 9)]);
-        assert_eq!(drain(&ada), [("user:ada".to_owned(), 1), ("group:staff".to_owned(), 9)]);
+        hub.published(&[
+            publication("user:ada", 1),
+            publication("user:cy", 1),
+            publication("group:staff", 9),
+        ]);
+        assert_eq!(
+            drain(&ada),
+            [("user:ada".to_owned(), 1), ("group:staff".to_owned(), 9)]
+        );
         assert_eq!(drain(&bob), [("group:staff".to_owned(), 9)]);
     }
 
@@ -221,7 +242,10 @@ mod tests {
         let after = hub.register(10_000);
         let mut cx = Context::from_waker(Waker::noop());
         for registration in [before, after] {
-            assert_eq!(registration.poll_closed(&mut cx), Poll::Ready(CloseCode::Shutdown.into()));
+            assert_eq!(
+                registration.poll_closed(&mut cx),
+                Poll::Ready(CloseCode::Shutdown.into())
+            );
         }
     }
 }

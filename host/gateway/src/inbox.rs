@@ -33,7 +33,10 @@ pub(crate) async fn list(
     let streams: Vec<String> = streams.iter().map(ToString::to_string).collect();
     // The limit is at most MAX_LIMIT.
     let limit = u32::try_from(query.limit.get()).unwrap_or(MAX_LIMIT);
-    page(&shared, &streams, query.before, limit).await.map(Json).map_err(Problem::internal)
+    page(&shared, &streams, query.before, limit)
+        .await
+        .map(Json)
+        .map_err(Problem::internal)
 }
 
 /// Reads one page.

@@ -2,11 +2,11 @@
 //! server-sent events, the inbox, a page to try it all, and the endpoints that say how
 //! the process is.
 //!
-//! The path of a push: the store calls [`Hub`](hub::Hub) after a commit; the hub finds
+//! The path of a push: the store calls the `Hub` after a commit; the hub finds
 //! the connections of the stream and puts one shared frame into the
-//! [`Outbox`](outbox::Outbox) of each, which never waits; the connection's own task
+//! `Outbox` of each, which never waits; the connection's own task
 //! writes what its outbox holds. An outbox that overflows closes its connection with a
-//! code that says reconnect, and [`recovery`] gives the client what it missed.
+//! code that says reconnect, and `recovery` gives the client what it missed.
 
 mod close;
 mod config;

@@ -26,7 +26,13 @@ impl<F: Fn() -> Vec<String> + Send + Sync + 'static> Readiness for F {
 /// `GET /metrics`: Prometheus' text format.
 pub(crate) async fn metrics(State(AppState(shared)): State<AppState>) -> impl IntoResponse {
     let text = shared.metrics.render();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
 }
 
 /// `GET /healthz`: the process runs and its executor turns.
@@ -35,7 +41,9 @@ pub(crate) async fn alive() -> Json<Value> {
 }
 
 /// `GET /readyz`: 200, or 503 with the reasons.
-pub(crate) async fn ready(State(AppState(shared)): State<AppState>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn ready(
+    State(AppState(shared)): State<AppState>,
+) -> Result<Json<Value>, Problem> {
     let mut reasons = shared.readiness.why_not_ready();
     if shared.hub.is_closing() {
         reasons.push("the gateway is shutting down".to_owned());
@@ -43,7 +51,10 @@ pub(crate) async fn ready(State(AppState(shared)): State<AppState>) -> Result<Js
     if reasons.is_empty() {
         return Ok(Json(json!({ "ready": true })));
     }
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("Not ready: {}.", reasons.join("; ")))
-        .with_code("not-ready")
-        .with("reasons", reasons))
+    Err(Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("Not ready: {}.", reasons.join("; ")),
+    )
+    .with_code("not-ready")
+    .with("reasons", reasons))
 }

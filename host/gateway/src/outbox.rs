@@ -39,7 +39,10 @@ pub(crate) enum Offered {
 
 impl Outbox {
     pub(crate) fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, state: Mutex::default() }
+        Self {
+            limit_bytes,
+            state: Mutex::default(),
+        }
     }
 
     /// Queues a push; never waits.
@@ -131,12 +134,18 @@ mod tests {
     use super::*;
 
     fn push(offset: u64, bytes: usize) -> Arc<Push> {
-        Arc::new(Push::new(&Publication { stream: "user:1".into(), offset, json: "x".repeat(bytes).into() }))
+        Arc::new(Push::new(&Publication {
+            stream: "user:1".into(),
+            offset,
+            json: "x".repeat(bytes).into(),
+        }))
     }
 
     fn next(outbox: &Outbox) -> Poll<Result<u64, CloseCode>> {
         let mut cx = Context::from_waker(Waker::noop());
-        outbox.poll_next(&mut cx).map(|next| next.map(|push| push.offset).map_err(|close| close.code))
+        outbox
+            .poll_next(&mut cx)
+            .map(|next| next.map(|push| push.offset).map_err(|close| close.code))
     }
 
     #[test]
@@ -145,7 +154,10 @@ mod tests {
         for offset in 1..=3 {
             assert_eq!(outbox.offer(&push(offset, 10)), Offered::Queued);
         }
-        assert_eq!((1..=3).map(|_| next(&outbox)).collect::<Vec<_>>(), (1..=3).map(|n| Poll::Ready(Ok(n))).collect::<Vec<_>>());
+        assert_eq!(
+            (1..=3).map(|_| next(&outbox)).collect::<Vec<_>>(),
+            (1..=3).map(|n| Poll::Ready(Ok(n))).collect::<Vec<_>>()
+        );
         assert_eq!(next(&outbox), Poll::Pending);
     }
 

@@ -116,8 +116,21 @@ pub(crate) struct Since {
 /// # Errors
 /// A few words for the client that say what is wrong with it.
 pub(crate) fn read_command(line: &str) -> Result<Command, String> {
-    let line: Line = serde_json::from_str(line).map_err(|error| format!("a command cannot be read: {error}"))?;
-    let Line { id, connect, refresh, rpc, history, subscribe, unsubscribe, publish, ping, send, .. } = line;
+    let line: Line =
+        serde_json::from_str(line).map_err(|error| format!("a command cannot be read: {error}"))?;
+    let Line {
+        id,
+        connect,
+        refresh,
+        rpc,
+        history,
+        subscribe,
+        unsubscribe,
+        publish,
+        ping,
+        send,
+        ..
+    } = line;
     if send.is_some() {
         return Ok(Command::Send);
     }
@@ -150,8 +163,11 @@ pub(crate) struct ProtocolError {
 }
 
 impl ProtocolError {
-    pub(crate) const INTERNAL: Self =
-        Self { code: 100, message: Cow::Borrowed("internal server error"), temporary: true };
+    pub(crate) const INTERNAL: Self = Self {
+        code: 100,
+        message: Cow::Borrowed("internal server error"),
+        temporary: true,
+    };
     pub(crate) const PERMISSION_DENIED: Self = Self::new(103, "permission denied");
     pub(crate) const METHOD_NOT_FOUND: Self = Self::new(104, "method not found");
     pub(crate) const ALREADY_SUBSCRIBED: Self = Self::new(105, "already subscribed");
@@ -161,12 +177,20 @@ impl ProtocolError {
     pub(crate) const UNRECOVERABLE_POSITION: Self = Self::new(112, "unrecoverable position");
 
     const fn new(code: u32, message: &'static str) -> Self {
-        Self { code, message: Cow::Borrowed(message), temporary: false }
+        Self {
+            code,
+            message: Cow::Borrowed(message),
+            temporary: false,
+        }
     }
 
     /// The command itself is wrong, in a way that leaves the connection usable.
     pub(crate) fn bad_request(detail: impl std::fmt::Display) -> Self {
-        Self { code: 107, message: format!("bad request: {detail}").into(), temporary: false }
+        Self {
+            code: 107,
+            message: format!("bad request: {detail}").into(),
+            temporary: false,
+        }
     }
 }
 
@@ -251,7 +275,10 @@ impl TryFrom<&Publication> for StoredPublication {
 
     fn try_from(publication: &Publication) -> Result<Self, Self::Error> {
         let data = RawValue::from_string(publication.json.as_ref().to_owned())?;
-        Ok(Self { offset: publication.offset, data })
+        Ok(Self {
+            offset: publication.offset,
+            data,
+        })
     }
 }
 
@@ -288,15 +315,32 @@ mod tests {
     #[test]
     fn commands_are_read_as_the_npm_client_writes_them() {
         let connect = r#"{"connect":{"token":"t","name":"js","subs":{"user:1":{"recover":true,"offset":7,"epoch":"e"}}},"id":1}"#;
-        let Method::Connect(request) = method(connect) else { panic!("not connect") };
+        let Method::Connect(request) = method(connect) else {
+            panic!("not connect")
+        };
         assert_eq!(request.token, "t");
         let sub = &request.subs["user:1"];
-        assert_eq!((sub.recover, sub.offset, sub.epoch.as_str()), (true, 7, "e"));
-        let Method::Rpc(rpc) = method(r#"{"id":2,"rpc":{"method":"inbox","data":{"limit":3}}}"#) else { panic!("not rpc") };
-        assert_eq!((rpc.method.as_str(), rpc.data.unwrap().get()), ("inbox", r#"{"limit":3}"#));
+        assert_eq!(
+            (sub.recover, sub.offset, sub.epoch.as_str()),
+            (true, 7, "e")
+        );
+        let Method::Rpc(rpc) = method(r#"{"id":2,"rpc":{"method":"inbox","data":{"limit":3}}}"#)
+        else {
+            panic!("not rpc")
+        };
+        assert_eq!(
+            (rpc.method.as_str(), rpc.data.unwrap().get()),
+            ("inbox", r#"{"limit":3}"#)
+        );
         assert!(matches!(read_command("{}"), Ok(Command::Pong)));
-        assert!(matches!(read_command(r#"{"send":{"data":1}}"#), Ok(Command::Send)));
-        assert!(matches!(method(r#"{"id":3,"presence_stats":{"channel":"c"}}"#), Method::NotAvailable));
+        assert!(matches!(
+            read_command(r#"{"send":{"data":1}}"#),
+            Ok(Command::Send)
+        ));
+        assert!(matches!(
+            method(r#"{"id":3,"presence_stats":{"channel":"c"}}"#),
+            Method::NotAvailable
+        ));
         assert!(matches!(method(r#"{"id":3,"dance":{}}"#), Method::Unknown));
     }
 
@@ -318,7 +362,10 @@ mod tests {
     #[test]
     fn errors_say_temporary_only_when_they_are() {
         let text = |error| write_reply(4, &Answer::Error(error)).unwrap().to_string();
-        assert_eq!(text(ProtocolError::METHOD_NOT_FOUND), r#"{"id":4,"error":{"code":104,"message":"method not found"}}"#);
+        assert_eq!(
+            text(ProtocolError::METHOD_NOT_FOUND),
+            r#"{"id":4,"error":{"code":104,"message":"method not found"}}"#
+        );
         assert!(text(ProtocolError::INTERNAL).contains(r#""temporary":true"#));
     }
 }

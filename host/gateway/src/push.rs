@@ -40,7 +40,11 @@ impl Event {
 
 impl Push {
     pub(crate) fn new(publication: &Publication) -> Self {
-        let Publication { stream, offset, json } = publication;
+        let Publication {
+            stream,
+            offset,
+            json,
+        } = publication;
         let json = match on_one_line(json) {
             Cow::Borrowed(_) => Arc::clone(json),
             Cow::Owned(text) => text.into(),
@@ -103,7 +107,11 @@ mod tests {
     use super::*;
 
     fn push(json: &str) -> Push {
-        Push::new(&Publication { stream: "user:\"7\"".into(), offset: 3, json: json.into() })
+        Push::new(&Publication {
+            stream: "user:\"7\"".into(),
+            offset: 3,
+            json: json.into(),
+        })
     }
 
     #[test]
@@ -119,7 +127,10 @@ mod tests {
     #[test]
     fn a_frame_is_made_once_and_shared() {
         let push = push(r#"{"type":"notification"}"#);
-        assert_eq!(push.websocket_frame().as_str().as_ptr(), push.websocket_frame().as_str().as_ptr());
+        assert_eq!(
+            push.websocket_frame().as_str().as_ptr(),
+            push.websocket_frame().as_str().as_ptr()
+        );
         assert_eq!(push.event().name(), "notification");
     }
 }

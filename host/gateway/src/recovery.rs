@@ -69,7 +69,11 @@ pub(crate) async fn starts(
     streams: &[Arc<str>],
     asked: &HashMap<String, Asked>,
 ) -> Result<Vec<Start>, StoreError> {
-    let mut reader = Reader { store, max_entries: config.max_recovery, bytes_left: config.max_recovery_bytes };
+    let mut reader = Reader {
+        store,
+        max_entries: config.max_recovery,
+        bytes_left: config.max_recovery_bytes,
+    };
     let mut starts = Vec::with_capacity(streams.len());
     for stream in streams {
         let start = reader.start(stream, asked.get(&**stream)).await?;
@@ -88,13 +92,29 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn start(&mut self, stream: &Arc<str>, asked: Option<&Asked>) -> Result<Start, StoreError> {
+    async fn start(
+        &mut self,
+        stream: &Arc<str>,
+        asked: Option<&Asked>,
+    ) -> Result<Start, StoreError> {
         let head = self.store.stream_head(stream).await?;
-        let at = |offset| Position { stream: Arc::clone(stream), epoch: Arc::clone(&head.epoch), offset };
-        let Some(asked) = asked else {
-            return Ok(Start { position: at(head.offset), outcome: None, missed: Vec::new() });
+        let at = |offset| Position {
+            stream: Arc::clone(stream),
+            epoch: Arc::clone(&head.epoch),
+            offset,
         };
-        let refused = |outcome| Start { position: at(head.offset), outcome: Some(outcome), missed: Vec::new() };
+        let Some(asked) = asked else {
+            return Ok(Start {
+                position: at(head.offset),
+                outcome: None,
+                missed: Vec::new(),
+            });
+        };
+        let refused = |outcome| Start {
+            position: at(head.offset),
+            outcome: Some(outcome),
+            missed: Vec::new(),
+        };
         if asked.epoch != *head.epoch {
             return Ok(refused(Outcome::EpochChanged));
         }
@@ -108,7 +128,11 @@ impl Reader<'_> {
             return Ok(refused(Outcome::TooMuch));
         }
         match self.read(stream, asked.offset, head.offset).await? {
-            Ok(missed) => Ok(Start { position: at(asked.offset), outcome: Some(Outcome::Complete), missed }),
+            Ok(missed) => Ok(Start {
+                position: at(asked.offset),
+                outcome: Some(Outcome::Complete),
+                missed,
+            }),
             Err(outcome) => Ok(refused(outcome)),
         }
     }

@@ -7,7 +7,9 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::gateway::Shared;
 use crate::inbox;
-use crate::protocol::{HistoryRequest, HistoryResult, ProtocolError, RpcRequest, Since, StoredPublication};
+use crate::protocol::{
+    HistoryRequest, HistoryResult, ProtocolError, RpcRequest, Since, StoredPublication,
+};
 use crate::streams::Position;
 
 /// The most entries that one answer holds.
@@ -45,16 +47,35 @@ pub(crate) async fn call(
     match request.method.as_str() {
         "history" => {
             let call: HistoryCall = arguments(data)?;
-            let since = call.after.map(|offset| Since { offset, epoch: call.epoch.unwrap_or_default() });
-            let limit = call.limit.and_then(|limit| i32::try_from(limit).ok()).unwrap_or(-1);
-            let request = HistoryRequest { channel: call.stream, limit, since, reverse: false };
+            let since = call.after.map(|offset| Since {
+                offset,
+                epoch: call.epoch.unwrap_or_default(),
+            });
+            let limit = call
+                .limit
+                .and_then(|limit| i32::try_from(limit).ok())
+                .unwrap_or(-1);
+            let request = HistoryRequest {
+                channel: call.stream,
+                limit,
+                since,
+                reverse: false,
+            };
             raw(&history(shared, positions, &request).await?)
         }
         "inbox" => {
             let call: InboxCall = arguments(data)?;
-            let limit = call.limit.unwrap_or(inbox::DEFAULT_LIMIT).clamp(1, inbox::MAX_LIMIT);
-            let streams = positions.iter().map(|position| position.stream.to_string()).collect::<Vec<_>>();
-            raw(&inbox::page(shared, &streams, call.before, limit).await.map_err(failed)?)
+            let limit = call
+                .limit
+                .unwrap_or(inbox::DEFAULT_LIMIT)
+                .clamp(1, inbox::MAX_LIMIT);
+            let streams = positions
+                .iter()
+                .map(|position| position.stream.to_string())
+                .collect::<Vec<_>>();
+            raw(&inbox::page(shared, &streams, call.before, limit)
+                .await
+                .map_err(failed)?)
         }
         _ => Err(ProtocolError::METHOD_NOT_FOUND),
     }
@@ -66,11 +87,20 @@ pub(crate) async fn history(
     positions: &[Position],
     request: &HistoryRequest,
 ) -> Result<HistoryResult, ProtocolError> {
-    if !positions.iter().any(|position| *position.stream == request.channel) {
+    if !positions
+        .iter()
+        .any(|position| *position.stream == request.channel)
+    {
         return Err(ProtocolError::PERMISSION_DENIED);
     }
-    let head = shared.store.stream_head(&request.channel).await.map_err(failed)?;
-    let limit = u32::try_from(request.limit).unwrap_or(MAX_HISTORY).min(MAX_HISTORY);
+    let head = shared
+        .store
+        .stream_head(&request.channel)
+        .await
+        .map_err(failed)?;
+    let limit = u32::try_from(request.limit)
+        .unwrap_or(MAX_HISTORY)
+        .min(MAX_HISTORY);
     if let Some(since) = &request.since {
         let other_epoch = !since.epoch.is_empty() && since.epoch != *head.epoch;
         let gone = !request.reverse && since.offset < head.trimmed_through;
@@ -81,11 +111,18 @@ pub(crate) async fn history(
     let since = request.since.as_ref().map(|since| since.offset);
     let after = match (request.reverse, since) {
         (false, since) => since.unwrap_or(head.trimmed_through),
-        (true, since) => since.map_or(head.offset, |offset| offset.saturating_sub(1)).saturating_sub(limit.into()),
+        (true, since) => since
+            .map_or(head.offset, |offset| offset.saturating_sub(1))
+            .saturating_sub(limit.into()),
     };
     let mut publications = Vec::new();
     if limit > 0 {
-        for publication in shared.store.history(&request.channel, after, limit).await.map_err(failed)? {
+        for publication in shared
+            .store
+            .history(&request.channel, after, limit)
+            .await
+            .map_err(failed)?
+        {
             let before_since = since.is_none_or(|offset| publication.offset < offset);
             if !request.reverse || before_since {
                 publications.push(StoredPublication::try_from(&publication).map_err(failed)?);
@@ -95,7 +132,11 @@ pub(crate) async fn history(
     if request.reverse {
         publications.reverse();
     }
-    Ok(HistoryResult { publications, epoch: head.epoch, offset: head.offset })
+    Ok(HistoryResult {
+        publications,
+        epoch: head.epoch,
+        offset: head.offset,
+    })
 }
 
 fn arguments<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, ProtocolError> {

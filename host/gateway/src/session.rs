@@ -14,8 +14,9 @@ use crate::close::{Close, CloseCode};
 use crate::deadlines::{Deadlines, Due};
 use crate::gateway::Shared;
 use crate::protocol::{
-    Answer, ChannelRequest, Command, ConnectRequest, ConnectResult, Expiry, Method, PING, ProtocolError,
-    PublicationResult, RefreshRequest, RefreshResult, SubscribeResult, read_command, write_reply,
+    Answer, ChannelRequest, Command, ConnectRequest, ConnectResult, Expiry, Method, PING,
+    ProtocolError, PublicationResult, RefreshRequest, RefreshResult, SubscribeResult, read_command,
+    write_reply,
 };
 use crate::push::Push;
 use crate::recovery::{self, Asked, Outcome, Start};
@@ -102,10 +103,14 @@ impl Session {
             Due::Expiry => Err(CloseCode::Expired.into()),
             Due::Ping => {
                 self.replies.push_back(PING);
-                self.deadlines.set(Due::Ping, self.shared.config.ping_interval());
+                self.deadlines
+                    .set(Due::Ping, self.shared.config.ping_interval());
                 // A ping that comes before the last one's answer was due does not put it off.
                 if !self.deadlines.waits_for(Due::Pong) {
-                    self.deadlines.set(Due::Pong, Duration::from_millis(self.shared.config.pong_timeout_ms));
+                    self.deadlines.set(
+                        Due::Pong,
+                        Duration::from_millis(self.shared.config.pong_timeout_ms),
+                    );
                 }
                 Ok(())
             }
@@ -121,7 +126,8 @@ impl Session {
             if line.trim().is_empty() {
                 continue;
             }
-            let command = read_command(line).map_err(|error| Close::because(CloseCode::BadRequest, error))?;
+            let command =
+                read_command(line).map_err(|error| Close::because(CloseCode::BadRequest, error))?;
             self.execute(command).await?;
         }
         Ok(())
@@ -133,19 +139,28 @@ impl Session {
                 // Boxed: it is large, and an idle connection should not carry its size.
                 Box::pin(self.connect(id, request)).await
             }
-            (Standing::New, _) => Err(Close::because(CloseCode::BadRequest, "the first command must be connect")),
-            (Standing::Refused, _) => {
-                Err(Close::because(CloseCode::BadRequest, "connect was refused; open another connection"))
-            }
+            (Standing::New, _) => Err(Close::because(
+                CloseCode::BadRequest,
+                "the first command must be connect",
+            )),
+            (Standing::Refused, _) => Err(Close::because(
+                CloseCode::BadRequest,
+                "connect was refused; open another connection",
+            )),
             (Standing::Connected(_), Command::Numbered(_, Method::Connect(_))) => {
-                Err(Close::because(CloseCode::BadRequest, "this connection is connected already"))
+                Err(Close::because(
+                    CloseCode::BadRequest,
+                    "this connection is connected already",
+                ))
             }
             (Standing::Connected(_), Command::Pong) => {
                 self.deadlines.clear(Due::Pong);
                 Ok(())
             }
             (Standing::Connected(_), Command::Send) => Err(CloseCode::NotAvailable.into()),
-            (Standing::Connected(_), Command::Numbered(id, Method::Refresh(request))) => self.refresh(id, &request),
+            (Standing::Connected(_), Command::Numbered(id, Method::Refresh(request))) => {
+                self.refresh(id, &request)
+            }
             (Standing::Connected(_), Command::Numbered(id, method)) => {
                 let answer = Box::pin(self.answer(method)).await;
                 self.reply(id, &answer.unwrap_or_else(Answer::Error))
@@ -155,24 +170,33 @@ impl Session {
 
     async fn answer(&self, method: Method) -> Result<Answer<'static>, ProtocolError> {
         match method {
-            Method::Rpc(request) => {
-                rpc::call(&self.shared, self.feed.positions(), &request).await.map(|data| Answer::Rpc { data })
-            }
-            Method::History(request) => {
-                rpc::history(&self.shared, self.feed.positions(), &request).await.map(Answer::History)
-            }
+            Method::Rpc(request) => rpc::call(&self.shared, self.feed.positions(), &request)
+                .await
+                .map(|data| Answer::Rpc { data }),
+            Method::History(request) => rpc::history(&self.shared, self.feed.positions(), &request)
+                .await
+                .map(Answer::History),
             Method::Ping => Ok(Answer::Ping {}),
             // The server decides who listens to what.
-            Method::Subscribe(request) if self.has(&request) => Err(ProtocolError::ALREADY_SUBSCRIBED),
+            Method::Subscribe(request) if self.has(&request) => {
+                Err(ProtocolError::ALREADY_SUBSCRIBED)
+            }
             Method::Unsubscribe(request) if !self.has(&request) => Ok(Answer::Unsubscribe {}),
-            Method::Subscribe(_) | Method::Unsubscribe(_) | Method::Publish => Err(ProtocolError::PERMISSION_DENIED),
+            Method::Subscribe(_) | Method::Unsubscribe(_) | Method::Publish => {
+                Err(ProtocolError::PERMISSION_DENIED)
+            }
             Method::NotAvailable => Err(ProtocolError::NOT_AVAILABLE),
-            Method::Connect(_) | Method::Refresh(_) | Method::Unknown => Err(ProtocolError::METHOD_NOT_FOUND),
+            Method::Connect(_) | Method::Refresh(_) | Method::Unknown => {
+                Err(ProtocolError::METHOD_NOT_FOUND)
+            }
         }
     }
 
     fn has(&self, request: &ChannelRequest) -> bool {
-        self.feed.positions().iter().any(|position| *position.stream == request.channel)
+        self.feed
+            .positions()
+            .iter()
+            .any(|position| *position.stream == request.channel)
     }
 
     async fn connect(&mut self, id: u32, request: ConnectRequest) -> Result<(), Close> {
@@ -192,7 +216,15 @@ impl Session {
             .subs
             .into_iter()
             .filter(|(_, sub)| sub.recover)
-            .map(|(stream, sub)| (stream, Asked { epoch: sub.epoch, offset: sub.offset }))
+            .map(|(stream, sub)| {
+                (
+                    stream,
+                    Asked {
+                        epoch: sub.epoch,
+                        offset: sub.offset,
+                    },
+                )
+            })
             .collect();
         self.feed.listen(&streams);
         let starts = {
@@ -241,33 +273,57 @@ impl Session {
         };
         self.reply(id, &Answer::Connect(result))?;
         self.feed.start(positions.into(), backlog);
-        self.standing = Standing::Connected(Box::new(Bearer { client, user: claims.user }));
+        self.standing = Standing::Connected(Box::new(Bearer {
+            client,
+            user: claims.user,
+        }));
         self.deadlines.clear(Due::Connect);
         // Clients that reconnect together should not be pinged together ever after.
         let interval = self.shared.config.ping_interval();
-        self.deadlines.set(Due::Ping, interval.mul_f64(rand::rng().random_range(0.5..=1.0)));
+        self.deadlines.set(
+            Due::Ping,
+            interval.mul_f64(rand::rng().random_range(0.5..=1.0)),
+        );
         Ok(())
     }
 
     fn refresh(&mut self, id: u32, request: &RefreshRequest) -> Result<(), Close> {
         let claims = match self.shared.verifier.verify(&request.token) {
             Ok(claims) => claims,
-            Err(TokenError::Expired) => return self.reply(id, &Answer::Error(ProtocolError::TOKEN_EXPIRED)),
+            Err(TokenError::Expired) => {
+                return self.reply(id, &Answer::Error(ProtocolError::TOKEN_EXPIRED));
+            }
             Err(error) => return Err(Close::because(CloseCode::InvalidToken, error)),
         };
         let Standing::Connected(bearer) = &self.standing else {
             return Err(CloseCode::BadRequest.into());
         };
         if claims.user != bearer.user {
-            return Err(Close::because(CloseCode::InvalidToken, "it belongs to another user than the connection"));
+            return Err(Close::because(
+                CloseCode::InvalidToken,
+                "it belongs to another user than the connection",
+            ));
         }
         let streams = streams_of(&claims, self.shared.config.max_streams)?;
-        if !self.feed.positions().iter().map(|position: &Position| &position.stream).eq(streams.iter()) {
+        if !self
+            .feed
+            .positions()
+            .iter()
+            .map(|position: &Position| &position.stream)
+            .eq(streams.iter())
+        {
             return Err(CloseCode::ForceReconnect.into());
         }
         let client = bearer.client.clone();
         let expiry = self.expires(claims.expires_at_ms);
-        self.reply(id, &Answer::Refresh(RefreshResult { client: &client, version: VERSION, expiry }))
+        self.reply(
+            id,
+            &Answer::Refresh(RefreshResult {
+                client: &client,
+                version: VERSION,
+                expiry,
+            }),
+        )
     }
 
     /// Sets the end of the connection and says when the client must have a new token.
@@ -279,7 +335,10 @@ impl Session {
         let (left, ttl) = time_left(at_ms, jiff::Timestamp::now().as_millisecond());
         let delay = Duration::from_millis(self.shared.config.expired_close_delay_ms);
         self.deadlines.set(Due::Expiry, left + delay);
-        Expiry { expires: true, ttl: Some(ttl) }
+        Expiry {
+            expires: true,
+            ttl: Some(ttl),
+        }
     }
 
     fn reply(&mut self, id: u32, answer: &Answer<'_>) -> Result<(), Close> {
@@ -296,8 +355,14 @@ impl Session {
 /// since SDKs take 0 for a fault. Not more than a year, which timers can hold.
 fn time_left(expires_at_ms: i64, now_ms: i64) -> (Duration, u32) {
     const YEAR_MS: i64 = 365 * 24 * 3600 * 1000;
-    let left_ms = expires_at_ms.saturating_sub(now_ms).clamp(0, YEAR_MS).unsigned_abs();
-    (Duration::from_millis(left_ms), u32::try_from(left_ms / 1000).unwrap_or(u32::MAX).max(1))
+    let left_ms = expires_at_ms
+        .saturating_sub(now_ms)
+        .clamp(0, YEAR_MS)
+        .unsigned_abs();
+    (
+        Duration::from_millis(left_ms),
+        u32::try_from(left_ms / 1000).unwrap_or(u32::MAX).max(1),
+    )
 }
 
 fn subscribed<'a>(start: &'a Start, pushes: &'a [Push]) -> Result<SubscribeResult<'a>, Close> {
@@ -307,7 +372,10 @@ fn subscribed<'a>(start: &'a Start, pushes: &'a [Push]) -> Result<SubscribeResul
             tracing::error!(stream = %push.stream, offset = push.offset, %error, "an entry of the store is not JSON");
             Close::from(CloseCode::ServerError)
         })?;
-        publications.push(PublicationResult { offset: push.offset, data });
+        publications.push(PublicationResult {
+            offset: push.offset,
+            data,
+        });
     }
     Ok(SubscribeResult {
         recoverable: true,

@@ -50,25 +50,41 @@ pub(crate) async fn connect(
     shared.has_room()?;
     let streams = streams_of(&claims, shared.config.max_streams)
         .map_err(|close| Problem::bad_request(close.reason).with_code("too-many-groups"))?;
-    let last_event_id = headers.get("last-event-id").and_then(|value| value.to_str().ok().map(str::to_owned));
-    let asked = match last_event_id.or(query.last_event_id).filter(|id| !id.is_empty()) {
+    let last_event_id = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok().map(str::to_owned));
+    let asked = match last_event_id
+        .or(query.last_event_id)
+        .filter(|id| !id.is_empty())
+    {
         None => HashMap::new(),
         // An id that cannot be read is a position in no epoch: the client is told that it may have missed something.
         Some(id) => read_id(&id).unwrap_or_else(|| {
-            let nowhere = Asked { epoch: String::new(), offset: 0 };
-            streams.iter().map(|stream| (stream.to_string(), nowhere.clone())).collect()
+            let nowhere = Asked {
+                epoch: String::new(),
+                offset: 0,
+            };
+            streams
+                .iter()
+                .map(|stream| (stream.to_string(), nowhere.clone()))
+                .collect()
         }),
     };
     let mut feed = Feed::new(shared.hub.register(shared.config.queue_bytes));
     feed.listen(&streams);
     let starts = {
         let _turn = shared.recovery_turn(!asked.is_empty()).await;
-        recovery::starts(&shared.store, &shared.config, &streams, &asked).await.map_err(Problem::internal)?
+        recovery::starts(&shared.store, &shared.config, &streams, &asked)
+            .await
+            .map_err(Problem::internal)?
     };
     let events = EventStream::new(shared, feed, &claims, &starts);
     let mut response = Body::from_stream(events).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // nginx would hold events back to fill its buffer.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -89,16 +105,32 @@ impl EventStream {
     fn new(shared: Arc<Shared>, mut feed: Feed, claims: &Claims, starts: &[Start]) -> Self {
         let opening = opening(starts);
         let positions = starts.iter().map(|start| start.position.clone()).collect();
-        let backlog = starts.iter().flat_map(|start| &start.missed).map(|missed| Arc::new(Push::new(missed))).collect();
+        let backlog = starts
+            .iter()
+            .flat_map(|start| &start.missed)
+            .map(|missed| Arc::new(Push::new(missed)))
+            .collect();
         feed.start(positions, backlog);
         let mut deadlines = Deadlines::new(Due::Ping, heartbeat(&shared));
         if let Some(at_ms) = claims.expires_at_ms {
-            let left_ms = at_ms.saturating_sub(jiff::Timestamp::now().as_millisecond()).max(0).unsigned_abs();
+            let left_ms = at_ms
+                .saturating_sub(jiff::Timestamp::now().as_millisecond())
+                .max(0)
+                .unsigned_abs();
             // Not more than a year, which timers can hold.
-            deadlines.set(Due::Expiry, Duration::from_millis(left_ms.min(365 * 24 * 3600 * 1000)));
+            deadlines.set(
+                Due::Expiry,
+                Duration::from_millis(left_ms.min(365 * 24 * 3600 * 1000)),
+            );
         }
         shared.telemetry.sse().opened();
-        Self { shared, feed, deadlines, opening: Some(opening), ended: false }
+        Self {
+            shared,
+            feed,
+            deadlines,
+            opening: Some(opening),
+            ended: false,
+        }
     }
 
     fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
@@ -109,7 +141,9 @@ impl EventStream {
             Poll::Ready(Ok(push)) => {
                 self.shared.telemetry.sse().pushed();
                 let (name, id) = (push.event().name(), write_id(self.feed.positions()));
-                return Poll::Ready(format!("event: {name}\nid: {id}\ndata: {}\n\n", push.json()).into());
+                return Poll::Ready(
+                    format!("event: {name}\nid: {id}\ndata: {}\n\n", push.json()).into(),
+                );
             }
             Poll::Ready(Err(close)) => return Poll::Ready(self.closing(&close)),
             Poll::Pending => {}
@@ -175,15 +209,34 @@ fn opening(starts: &[Start]) -> Bytes {
     let streams = starts.iter().map(|start| {
         let position = &start.position;
         let recovery = start.outcome.map(Outcome::name);
-        (&*position.stream, StreamOpening { epoch: &position.epoch, offset: position.offset, recovery })
+        (
+            &*position.stream,
+            StreamOpening {
+                epoch: &position.epoch,
+                offset: position.offset,
+                recovery,
+            },
+        )
     });
     let mut outcomes = starts.iter().filter_map(|start| start.outcome).peekable();
     let was_recovering = outcomes.peek().is_some();
     let recovered = was_recovering && outcomes.all(|outcome| outcome == Outcome::Complete);
-    let opening = Opening { was_recovering, recovered, streams: streams.collect() };
+    let opening = Opening {
+        was_recovering,
+        recovered,
+        streams: streams.collect(),
+    };
     // Strings and numbers: writing them as JSON cannot fail.
     let data = serde_json::to_string(&opening).unwrap_or_default();
-    let name = if was_recovering { "recovered" } else { "connected" };
+    let name = if was_recovering {
+        "recovered"
+    } else {
+        "connected"
+    };
     let positions: Vec<_> = starts.iter().map(|start| start.position.clone()).collect();
-    format!("retry: {RETRY_MS}\nevent: {name}\nid: {}\ndata: {data}\n\n", write_id(&positions)).into()
+    format!(
+        "retry: {RETRY_MS}\nevent: {name}\nid: {}\ndata: {data}\n\n",
+        write_id(&positions)
+    )
+    .into()
 }

@@ -49,7 +49,13 @@ pub(crate) fn read_id(id: &str) -> Option<HashMap<String, Asked>> {
         if fields.next().is_some() {
             return None;
         }
-        asked.insert(stream, Asked { epoch: epoch.clone(), offset });
+        asked.insert(
+            stream,
+            Asked {
+                epoch: epoch.clone(),
+                offset,
+            },
+        );
     }
     Some(asked)
 }
@@ -87,7 +93,11 @@ mod tests {
     use super::*;
 
     fn position(stream: &str, epoch: &str, offset: u64) -> Position {
-        Position { stream: stream.into(), epoch: epoch.into(), offset }
+        Position {
+            stream: stream.into(),
+            epoch: epoch.into(),
+            offset,
+        }
     }
 
     #[test]
@@ -104,13 +114,26 @@ mod tests {
         assert_eq!(asked.len(), 3);
         for position in positions {
             let asked = &asked[&*position.stream];
-            assert_eq!((asked.epoch.as_str(), asked.offset), (&*position.epoch, position.offset));
+            assert_eq!(
+                (asked.epoch.as_str(), asked.offset),
+                (&*position.epoch, position.offset)
+            );
         }
     }
 
     #[test]
     fn what_is_no_id_of_ours_is_told_apart() {
-        for odd in ["", "17", "user:7", "user:7@x@e", "user:7@1@e@f", "user:7@-1@e", "%4@1@e", "%ff@1@e", "ü%"] {
+        for odd in [
+            "",
+            "17",
+            "user:7",
+            "user:7@x@e",
+            "user:7@1@e@f",
+            "user:7@-1@e",
+            "%4@1@e",
+            "%ff@1@e",
+            "ü%",
+        ] {
             assert_eq!(read_id(odd), None, "{odd}");
         }
     }

@@ -24,7 +24,10 @@ pub(crate) fn streams_of(claims: &Claims, max: usize) -> Result<Box<[Arc<str>]>,
         return Err(Close::because(CloseCode::ChannelLimit, detail));
     }
     let user = std::iter::once(format!("user:{}", claims.user));
-    Ok(user.chain(groups.into_iter().map(|group| format!("group:{group}"))).map(Arc::from).collect())
+    Ok(user
+        .chain(groups.into_iter().map(|group| format!("group:{group}")))
+        .map(Arc::from)
+        .collect())
 }
 
 /// Where a client stands in one stream: it has everything up to `offset`.
@@ -47,7 +50,11 @@ pub(crate) struct Feed {
 impl Feed {
     /// A feed of no streams yet.
     pub(crate) fn new(registration: Registration) -> Self {
-        Self { registration, positions: Box::default(), backlog: VecDeque::new() }
+        Self {
+            registration,
+            positions: Box::default(),
+            backlog: VecDeque::new(),
+        }
     }
 
     /// The hub queues from here on. Done before the store is read, so that nothing falls
@@ -98,7 +105,11 @@ impl Feed {
     /// Whether the entry is the next of its stream; `false` if the client has it already,
     /// because it was committed between joining the hub and reading the store.
     fn advance(&mut self, push: &Push) -> Result<bool, Close> {
-        let Some(position) = self.positions.iter_mut().find(|position| position.stream == push.stream) else {
+        let Some(position) = self
+            .positions
+            .iter_mut()
+            .find(|position| position.stream == push.stream)
+        else {
             return Ok(false);
         };
         if push.offset <= position.offset {
@@ -134,7 +145,11 @@ mod tests {
     }
 
     fn publication(offset: u64) -> Publication {
-        Publication { stream: "user:ada".into(), offset, json: "{}".into() }
+        Publication {
+            stream: "user:ada".into(),
+            offset,
+            json: "{}".into(),
+        }
     }
 
     fn taken(feed: &mut Feed) -> Result<Vec<u64>, CloseCode> {
@@ -152,8 +167,14 @@ mod tests {
     #[test]
     fn a_bearer_has_the_own_stream_and_each_group_once() {
         let streams = streams_of(&claims(&["staff", "admins", "staff"]), 3).unwrap();
-        assert_eq!(streams.iter().map(|s| &**s).collect::<Vec<_>>(), ["user:ada", "group:admins", "group:staff"]);
-        assert_eq!(streams_of(&claims(&["a", "b", "c"]), 3).unwrap_err().code, CloseCode::ChannelLimit);
+        assert_eq!(
+            streams.iter().map(|s| &**s).collect::<Vec<_>>(),
+            ["user:ada", "group:admins", "group:staff"]
+        );
+        assert_eq!(
+            streams_of(&claims(&["a", "b", "c"]), 3).unwrap_err().code,
+            CloseCode::ChannelLimit
+        );
     }
 
     #[test]
@@ -161,9 +182,21 @@ mod tests {
         let hub = Arc::new(Hub::new(Arc::new(Telemetry::new())));
         let mut feed = Feed::new(hub.register(10_000));
         feed.listen(&["user:ada".into()]);
-        hub.published(&[publication(4), publication(5), publication(6), publication(7)]);
-        let position = Position { stream: "user:ada".into(), epoch: "e".into(), offset: 4 };
-        feed.start([position].into(), [Arc::new(Push::new(&publication(5)))].into());
+        hub.published(&[
+            publication(4),
+            publication(5),
+            publication(6),
+            publication(7),
+        ]);
+        let position = Position {
+            stream: "user:ada".into(),
+            epoch: "e".into(),
+            offset: 4,
+        };
+        feed.start(
+            [position].into(),
+            [Arc::new(Push::new(&publication(5)))].into(),
+        );
         assert_eq!(taken(&mut feed), Ok(vec![5, 6, 7]));
         assert_eq!(feed.positions()[0].offset, 7);
         hub.published(&[publication(9)]);

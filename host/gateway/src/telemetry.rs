@@ -28,10 +28,22 @@ impl std::fmt::Debug for Telemetry {
 
 impl Telemetry {
     pub(crate) fn new() -> Self {
-        metrics::describe_gauge!("carillon_gateway_connections", "Open connections, by transport.");
-        metrics::describe_counter!("carillon_gateway_pushes_total", "Entries of streams written to clients, by transport.");
-        metrics::describe_counter!("carillon_gateway_sent_bytes_total", "Payload bytes written to clients, by transport.");
-        metrics::describe_counter!("carillon_gateway_closes_total", "Connections closed by the gateway, by code.");
+        metrics::describe_gauge!(
+            "carillon_gateway_connections",
+            "Open connections, by transport."
+        );
+        metrics::describe_counter!(
+            "carillon_gateway_pushes_total",
+            "Entries of streams written to clients, by transport."
+        );
+        metrics::describe_counter!(
+            "carillon_gateway_sent_bytes_total",
+            "Payload bytes written to clients, by transport."
+        );
+        metrics::describe_counter!(
+            "carillon_gateway_closes_total",
+            "Connections closed by the gateway, by code."
+        );
         metrics::describe_counter!(
             "carillon_gateway_recoveries_total",
             "Streams that a reconnecting client asked to recover, by outcome."

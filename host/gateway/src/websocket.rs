@@ -40,14 +40,20 @@ pub(crate) async fn connect(
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(rejection) => {
-            let detail = format!("This address takes WebSocket connections (RFC 6455): {}.", rejection.body_text());
+            let detail = format!(
+                "This address takes WebSocket connections (RFC 6455): {}.",
+                rejection.body_text()
+            );
             return Problem::new(rejection.status(), detail).into_response();
         }
     };
     if let Err(problem) = shared.has_room() {
         return problem.into_response();
     }
-    let max_bytes = shared.config.max_message_bytes.saturating_mul(READ_BEFORE_REFUSING);
+    let max_bytes = shared
+        .config
+        .max_message_bytes
+        .saturating_mul(READ_BEFORE_REFUSING);
     upgrade
         .read_buffer_size(shared.config.read_buffer_bytes)
         .write_buffer_size(WRITE_BUFFER_BYTES)
@@ -81,7 +87,12 @@ enum Wake {
 impl Connection {
     fn new(socket: WebSocket, shared: Arc<Shared>) -> Self {
         shared.telemetry.websocket().opened();
-        Self { socket, session: Session::new(Arc::clone(&shared)), shared, unflushed: false }
+        Self {
+            socket,
+            session: Session::new(Arc::clone(&shared)),
+            shared,
+            unflushed: false,
+        }
     }
 
     async fn run(mut self) {
@@ -130,7 +141,10 @@ impl Connection {
                 Poll::Pending => return self.poll_flush(cx),
             };
             self.shared.telemetry.websocket().sent(frame.as_str().len());
-            if Pin::new(&mut self.socket).start_send(Message::Text(frame)).is_err() {
+            if Pin::new(&mut self.socket)
+                .start_send(Message::Text(frame))
+                .is_err()
+            {
                 return Poll::Ready(Wake::Gone);
             }
             self.unflushed = true;
@@ -155,7 +169,9 @@ impl Connection {
             Message::Text(text) if text.as_str().len() > self.shared.config.max_message_bytes => {
                 Err(self.too_big(text.as_str().len()))
             }
-            Message::Binary(data) if data.len() > self.shared.config.max_message_bytes => Err(self.too_big(data.len())),
+            Message::Binary(data) if data.len() > self.shared.config.max_message_bytes => {
+                Err(self.too_big(data.len()))
+            }
             Message::Text(text) => self.session.receive(text.as_str()).await,
             Message::Binary(_) => Err(CloseCode::InappropriateProtocol.into()),
             // The codec answers pings and close frames by itself.
@@ -165,7 +181,10 @@ impl Connection {
 
     fn too_big(&self, bytes: usize) -> Close {
         let limit = self.shared.config.max_message_bytes;
-        Close::because(CloseCode::MessageTooBig, format_args!("{bytes} bytes, {limit} are allowed"))
+        Close::because(
+            CloseCode::MessageTooBig,
+            format_args!("{bytes} bytes, {limit} are allowed"),
+        )
     }
 
     /// Sends the close frame and waits for the client's, both for a bounded time.
@@ -173,7 +192,12 @@ impl Connection {
         telemetry::closed(close.code);
         tracing::debug!(code = close.code.number(), reason = %close.reason, "a WebSocket is closed");
         let handshake = async {
-            if self.socket.send(Message::Close(Some(close.frame()))).await.is_err() {
+            if self
+                .socket
+                .send(Message::Close(Some(close.frame())))
+                .await
+                .is_err()
+            {
                 return;
             }
             if close.code == CloseCode::MessageTooBig {
@@ -192,7 +216,10 @@ impl Connection {
 async fn drain_or_wait(socket: &mut WebSocket) {
     const LINGER: Duration = Duration::from_millis(500);
     let ended = poll_fn(|cx| {
-        Poll::Ready(matches!(Pin::new(&mut *socket).poll_next(cx), Poll::Ready(None | Some(Err(_)))))
+        Poll::Ready(matches!(
+            Pin::new(&mut *socket).poll_next(cx),
+            Poll::Ready(None | Some(Err(_)))
+        ))
     });
     if ended.await {
         tokio::time::sleep(LINGER).await;
@@ -207,10 +234,16 @@ impl Drop for Connection {
 
 /// What an error of the WebSocket codec means for the connection.
 fn fault(error: &axum::Error) -> Wake {
-    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<ProtocolFault>());
+    let cause =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<ProtocolFault>());
     match cause {
-        Some(ProtocolFault::Capacity(fault)) => Wake::Close(Close::because(CloseCode::MessageTooBig, fault)),
-        Some(ProtocolFault::Utf8(_)) => Wake::Close(Close::because(CloseCode::BadRequest, "a text frame is not UTF-8")),
+        Some(ProtocolFault::Capacity(fault)) => {
+            Wake::Close(Close::because(CloseCode::MessageTooBig, fault))
+        }
+        Some(ProtocolFault::Utf8(_)) => Wake::Close(Close::because(
+            CloseCode::BadRequest,
+            "a text frame is not UTF-8",
+        )),
         Some(ProtocolFault::Protocol(fault)) => {
             use tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
             if *fault == ResetWithoutClosingHandshake {

@@ -15,6 +15,7 @@ mod effects;
 mod entry;
 mod error;
 mod identity;
+mod maintenance;
 mod open;
 mod registry;
 mod share;

@@ -7,7 +7,13 @@ use serde::Serialize;
 use crate::{Action, Channel, Digest, Failure, Notification, Priority, Recipient, Withdrawal};
 
 /// The longest title that the host takes, in characters.
-pub(crate) const MAX_TITLE_CHARACTERS: usize = 200;
+const MAX_TITLE_CHARACTERS: usize = 200;
+
+/// The longest body that the host takes, in bytes.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// The longest collapse key that the host takes, in bytes. An identifier alone may be as long.
+const MAX_KEY_BYTES: usize = 256;
 
 impl Notification {
     /// A notification for one user.
@@ -50,18 +56,26 @@ impl Notification {
     }
 
     /// One line. Titles often hold what people typed, so line breaks and other control
-    /// characters become spaces, and what is longer than [`MAX_TITLE_CHARACTERS`] is cut.
+    /// characters become spaces, and what is longer than 200 characters is cut.
     #[must_use]
     pub fn title(mut self, title: impl AsRef<str>) -> Self {
         self.title = one_line(title.as_ref());
         self
     }
 
-    /// The text, plain. U+0000, which the host refuses, is left out.
+    /// The text, plain. U+0000, which the host refuses, is left out, and what is longer than
+    /// 64 KiB is cut.
     #[must_use]
     pub fn body(mut self, body: impl Into<String>) -> Self {
         self.body = body.into();
         self.body.retain(|character| character != '\0');
+        if self.body.len() > MAX_BODY_BYTES {
+            let end = self
+                .body
+                .floor_char_boundary(MAX_BODY_BYTES - '…'.len_utf8());
+            self.body.truncate(end);
+            self.body.push('…');
+        }
         self
     }
 
@@ -123,10 +137,11 @@ impl Notification {
     }
 
     /// A newer notification of this plugin to the same recipient with the same key replaces
-    /// the older one in the inbox.
+    /// the older one in the inbox. A key longer than 256 bytes is shortened, to the same key each
+    /// time, here and in [`Action::withdraw`].
     #[must_use]
     pub fn collapse_key(mut self, key: impl Into<String>) -> Self {
-        self.collapse_key = Some(key.into());
+        self.collapse_key = Some(bounded_key(key.into()));
         self
     }
 
@@ -167,7 +182,7 @@ impl Action {
     pub fn withdraw(recipient: Recipient, collapse_key: impl Into<String>) -> Self {
         Self::Withdraw(Withdrawal {
             recipient,
-            collapse_key: collapse_key.into(),
+            collapse_key: bounded_key(collapse_key.into()),
         })
     }
 
@@ -190,6 +205,19 @@ fn push_encoded(link: &mut String, segment: &str) {
             }
         }
     }
+}
+
+/// A key that is too long keeps its beginning; what is cut off is told apart by its FNV-1a hash.
+fn bounded_key(mut key: String) -> String {
+    if key.len() <= MAX_KEY_BYTES {
+        return key;
+    }
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let suffix = format!("~{hash:016x}");
+    key.truncate(key.floor_char_boundary(MAX_KEY_BYTES - suffix.len()));
+    key + &suffix
 }
 
 fn one_line(text: &str) -> String {
@@ -266,6 +294,28 @@ mod tests {
     fn a_body_keeps_its_lines_and_loses_only_nul() {
         let body = Notification::to_user("u").body("one\ntwo\0").body;
         assert_eq!(body, "one\ntwo");
+    }
+
+    #[test]
+    fn a_body_longer_than_the_host_takes_is_cut_at_a_character() {
+        let body = Notification::to_user("u").body("ä".repeat(40_000)).body;
+        assert!(body.len() <= MAX_BODY_BYTES && body.ends_with("ä…"));
+        let whole = "x".repeat(MAX_BODY_BYTES);
+        assert_eq!(Notification::to_user("u").body(&whole).body, whole);
+    }
+
+    #[test]
+    fn long_keys_are_shortened_alike_everywhere_and_stay_apart() {
+        let key = |text: &str| Notification::to_user("u").collapse_key(text).collapse_key;
+        let long = "ä".repeat(200);
+        let short = key(&long).unwrap();
+        assert!(short.len() <= MAX_KEY_BYTES, "{} bytes", short.len());
+        assert_ne!(key(&long), key(&format!("{long}2")));
+        let Action::Withdraw(withdrawal) = Action::withdraw_from_user("u", long) else {
+            panic!("a withdrawal was made");
+        };
+        assert_eq!(withdrawal.collapse_key, short);
+        assert_eq!(key("booking:1").as_deref(), Some("booking:1"));
     }
 
     #[test]

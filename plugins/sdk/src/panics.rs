@@ -6,7 +6,6 @@ static INSTALLED: Once = Once::new();
 
 /// Makes a panic write its message and place to the plugin's log before it traps; without
 /// this the operator would only see that an `unreachable` instruction was executed.
-#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 pub fn log_panics() {
     INSTALLED.call_once(|| {
         std::panic::set_hook(Box::new(|panic| {

@@ -4,7 +4,6 @@
 //! with its notifications, and gone if the call fails. This is the place for everything that a
 //! plugin must remember: its memory may be dropped between any two events.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -92,24 +91,14 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What went wrong, for a person.
-pub(crate) fn explain(error: &Error, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    out.write_str(match error {
-        Error::InvalidKey => "state: the key is empty or longer than 512 bytes",
-        Error::ValueTooLarge => "state: the value is longer than one value may be",
-        Error::QuotaExceeded => "state: the plugin's space is full",
-        Error::NotANumber => "state: the value is not a decimal integer, or the sum overflowed",
-    })
-}
-
 impl From<Error> for Failure {
+    /// Trying again would not help: a rejection, in words.
     fn from(error: Error) -> Self {
-        struct Explained(Error);
-        impl fmt::Display for Explained {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                explain(&self.0, out)
-            }
-        }
-        Self::Reject(Explained(error).to_string())
+        Self::reject(match error {
+            Error::InvalidKey => "state: the key is empty or longer than 512 bytes",
+            Error::ValueTooLarge => "state: the value is longer than one value may be",
+            Error::QuotaExceeded => "state: the plugin's space is full",
+            Error::NotANumber => "state: the value is not a decimal integer, or the sum overflowed",
+        })
     }
 }

@@ -20,7 +20,7 @@ use serde_json::json;
 fn handle(event: Event) -> Result<Vec<Action>, Failure> {
     let limit: i64 = settings::parse("limit")?;
     let count = state::increment("count", 1)?;
-    log::warn!("{count} of {limit}");
+    log::warn!("{count} of {limit}, {}", event.kind);
     if count > limit {
         return Err(Failure::retry("too many"));
     }
@@ -53,7 +53,10 @@ fn what_a_failed_call_wrote_is_gone() {
     );
     assert_eq!(environment.state("count").unwrap(), b"1");
     let lines = environment.take_log();
-    assert_eq!(lines[1], (Level::Warn, "2 of 1".to_owned()));
+    assert_eq!(
+        lines[1],
+        (Level::Warn, "2 of 1, booking.created".to_owned())
+    );
 }
 
 #[test]

@@ -19,13 +19,20 @@ pub(crate) struct RunningRelay {
 
 impl RunningRelay {
     pub(crate) fn start(booking: &Booking, log: &FaultyLog) -> Self {
-        let settings = RelaySettings {
+        Self::start_with(booking, log, Self::settings())
+    }
+
+    fn settings() -> RelaySettings {
+        RelaySettings {
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(20),
             prune_every: Duration::from_millis(20),
             poll: Duration::from_millis(20),
             batch_rows: 16,
-        };
+        }
+    }
+
+    fn start_with(booking: &Booking, log: &FaultyLog, settings: RelaySettings) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(booking.relay(log.clone(), settings, stopped));
         Self { stop, task }
@@ -89,6 +96,23 @@ async fn what_is_committed_is_sent_at_once_in_order_with_its_key_and_time() {
     assert_eq!(records[0].topic, "resource-events");
     assert_eq!(records[4].topic, "user-events");
     relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_wakes_the_relay_long_before_it_would_look_by_itself() {
+    let running = Running::new().await;
+    let log = FaultyLog::new(|_| Fate::Taken);
+    let settings = RelaySettings {
+        poll: Duration::from_secs(3600),
+        ..RunningRelay::settings()
+    };
+    let relay = RunningRelay::start_with(&running.booking, &log, settings);
+    for hour in 0..200 {
+        running.book(&wish(hour)).await;
+        all_sent(&running.booking).await;
+    }
+    relay.stop().await;
+    assert_eq!(log.len(), 211);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A client of the Centrifuge protocol that shows everything that arrives.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -36,7 +37,12 @@ impl Client {
         let tcp = socket.connect(host.addr).await.unwrap();
         let url = format!("ws://{}/connection/websocket", host.addr);
         let (socket, _) = client_async(url, tcp).await.unwrap();
-        Self { socket, lines: VecDeque::new(), answers_pings: true, last_id: 0 }
+        Self {
+            socket,
+            lines: VecDeque::new(),
+            answers_pings: true,
+            last_id: 0,
+        }
     }
 
     /// Opens and connects; the second value is the connect result.
@@ -47,7 +53,9 @@ impl Client {
     /// Opens and connects with positions: `{"user:1": {"recover": true, "epoch": …, "offset": …}}`.
     pub(crate) async fn reconnect(host: &Host, token: &str, subs: Value) -> (Self, Value) {
         let mut client = Self::open(host).await;
-        let reply = client.call(json!({ "connect": { "token": token, "subs": subs } })).await;
+        let reply = client
+            .call(json!({ "connect": { "token": token, "subs": subs } }))
+            .await;
         assert!(reply.get("connect").is_some(), "{reply}");
         (client, reply["connect"].clone())
     }
@@ -57,7 +65,20 @@ impl Client {
     }
 
     pub(crate) async fn send_message(&mut self, message: Message) {
-        timeout(PATIENCE, self.socket.send(message)).await.expect("the server reads").unwrap();
+        timeout(PATIENCE, self.socket.send(message))
+            .await
+            .expect("the server reads")
+            .unwrap();
+    }
+
+    /// Whether the server, or what lies between, takes a command within this time.
+    pub(crate) async fn can_send(&mut self, command: &Value, patience: Duration) -> bool {
+        timeout(
+            patience,
+            self.socket.send(Message::text(command.to_string())),
+        )
+        .await
+        .is_ok_and(|sent| sent.is_ok())
     }
 
     /// Sends a command under the next id and answers its reply. What arrives before it waits.
@@ -86,8 +107,14 @@ impl Client {
     pub(crate) async fn push(&mut self) -> Result<(String, u64, Value), Closed> {
         let line = self.line().await?;
         let push = &line["push"];
-        let channel = push["channel"].as_str().unwrap_or_else(|| panic!("no push: {line}"));
-        Ok((channel.to_owned(), push["pub"]["offset"].as_u64().unwrap(), push["pub"]["data"].clone()))
+        let channel = push["channel"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no push: {line}"));
+        Ok((
+            channel.to_owned(),
+            push["pub"]["offset"].as_u64().unwrap(),
+            push["pub"]["data"].clone(),
+        ))
     }
 
     /// The offsets of the next pushes, which must all be of one channel.
@@ -122,12 +149,19 @@ impl Client {
                 }
                 continue;
             }
-            let message = timeout(PATIENCE, self.socket.next()).await.expect("the server says something");
+            let message = timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("the server says something");
             match message {
                 Some(Ok(Message::Text(text))) => {
-                    self.lines.extend(text.split('\n').map(|line| serde_json::from_str::<Value>(line).unwrap()));
+                    self.lines.extend(
+                        text.split('\n')
+                            .map(|line| serde_json::from_str::<Value>(line).unwrap()),
+                    );
                 }
-                Some(Ok(Message::Close(Some(frame)))) => return Err((frame.code.into(), frame.reason.to_string())),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    return Err((frame.code.into(), frame.reason.to_string()));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => panic!("cut without a close frame: {error}"),
                 None => panic!("ended without a close frame"),

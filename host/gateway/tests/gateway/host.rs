@@ -1,17 +1,17 @@
 //! A gateway over a store in a temporary folder.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use carillon_gateway::{Gateway, GatewayConfig, GatewayParts};
 use carillon_store::{
-    CursorMove, Effect, Lane, LogId, NewNotification, NewWithdrawal, NotificationId, PluginId, Priority, Share, Source,
-    Store, StoreConfig, VersionId,
+    CursorMove, Effect, Lane, LogId, NewNotification, NewWithdrawal, NotificationId, PluginId,
+    Priority, Share, Source, Store, StoreConfig, VersionId,
 };
 use carillon_web::{TokenConfig, TokenMinter, TokenVerifier};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
@@ -47,10 +47,19 @@ impl Host {
     pub(crate) async fn with(config: GatewayConfig, store_config: StoreConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), store_config).await.unwrap();
-        let log = store.log("cluster", "booking-events", NOW_MS).await.unwrap();
+        let log = store
+            .log("cluster", "booking-events", NOW_MS)
+            .await
+            .unwrap();
         let plugin = store.plugin("booking-updates").await.unwrap();
-        let version = store.plugin_version(plugin, "1.0.0", "aa", NOW_MS).await.unwrap();
-        let tokens = TokenConfig { hmac_secret: Some(SECRET.to_owned()), ..TokenConfig::default() };
+        let version = store
+            .plugin_version(plugin, "1.0.0", "aa", NOW_MS)
+            .await
+            .unwrap();
+        let tokens = TokenConfig {
+            hmac_secret: Some(SECRET.to_owned()),
+            ..TokenConfig::default()
+        };
         let minter = TokenMinter::from_config(&tokens).unwrap().unwrap();
         let faults = Arc::new(std::sync::Mutex::new(Vec::new()));
         let asked = Arc::clone(&faults);
@@ -58,7 +67,7 @@ impl Host {
             store: store.clone(),
             verifier: TokenVerifier::new(&tokens).unwrap(),
             minter: Some(minter.clone()),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            metrics: metrics(),
             readiness: Arc::new(move || asked.lock().unwrap().clone()),
         };
         let gateway = Gateway::new(config, parts).unwrap();
@@ -67,7 +76,10 @@ impl Host {
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = gateway.clone();
         let server = tokio::spawn(async move {
-            serving.serve(listener, async { stopped.await.unwrap_or(()) }).await.unwrap();
+            serving
+                .serve(listener, async { stopped.await.unwrap_or(()) })
+                .await
+                .unwrap();
         });
         Self {
             store,
@@ -96,7 +108,12 @@ impl Host {
 
     /// A token with any claims.
     pub(crate) fn signed(&self, claims: &Value) -> String {
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+        jsonwebtoken::encode(
+            &Header::new(Algorithm::HS256),
+            claims,
+            &EncodingKey::from_secret(SECRET.as_bytes()),
+        )
+        .unwrap()
     }
 
     /// From now on `/readyz` says no.
@@ -110,13 +127,27 @@ impl Host {
 
     /// Commits `count` notifications to a stream, one transaction for all.
     pub(crate) async fn notify(&self, stream: &str, count: usize) {
-        self.notify_with(stream, count, "Your booking is confirmed.", None).await;
+        self.notify_with(stream, count, "Your booking is confirmed.", None)
+            .await;
     }
 
-    pub(crate) async fn notify_with(&self, stream: &str, count: usize, body: &str, data: Option<&str>) {
+    pub(crate) async fn notify_with(
+        &self,
+        stream: &str,
+        count: usize,
+        body: &str,
+        data: Option<&str>,
+    ) {
         self.commit(|this, first| {
             (0..count)
-                .map(|n| Effect::Notify(Box::new(this.notification(stream, &format!("event-{first}-{n}"), body, data))))
+                .map(|n| {
+                    Effect::Notify(Box::new(this.notification(
+                        stream,
+                        &format!("event-{first}-{n}"),
+                        body,
+                        data,
+                    )))
+                })
                 .collect()
         })
         .await;
@@ -125,7 +156,12 @@ impl Host {
     /// Commits one notification that can be taken back.
     pub(crate) async fn notify_keyed(&self, stream: &str, collapse_key: &str) {
         self.commit(|this, first| {
-            let mut new = this.notification(stream, &format!("event-{first}"), "Your booking is confirmed.", None);
+            let mut new = this.notification(
+                stream,
+                &format!("event-{first}"),
+                "Your booking is confirmed.",
+                None,
+            );
             new.collapse_key = Some(collapse_key.to_owned());
             vec![Effect::Notify(Box::new(new))]
         })
@@ -137,7 +173,15 @@ impl Host {
         self.commit(|this, first| {
             let event_id = format!("event-{first}");
             vec![Effect::Withdraw(Box::new(NewWithdrawal {
-                id: NotificationId::derive(NOW_MS, &event_id, "booking-updates", stream, "", Some(collapse_key), 0),
+                id: NotificationId::derive(
+                    NOW_MS,
+                    &event_id,
+                    "booking-updates",
+                    stream,
+                    "",
+                    Some(collapse_key),
+                    0,
+                ),
                 stream: stream.into(),
                 plugin: this.plugin,
                 plugin_name: "booking-updates".into(),
@@ -170,12 +214,31 @@ impl Host {
     }
 
     fn source(&self, offset: i64) -> Source {
-        Source { log: self.log, partition: 0, offset, logged_at_ms: NOW_MS }
+        Source {
+            log: self.log,
+            partition: 0,
+            offset,
+            logged_at_ms: NOW_MS,
+        }
     }
 
-    fn notification(&self, stream: &str, event_id: &str, body: &str, data: Option<&str>) -> NewNotification {
+    fn notification(
+        &self,
+        stream: &str,
+        event_id: &str,
+        body: &str,
+        data: Option<&str>,
+    ) -> NewNotification {
         NewNotification {
-            id: NotificationId::derive(NOW_MS, event_id, "booking-updates", stream, "booking", None, 0),
+            id: NotificationId::derive(
+                NOW_MS,
+                event_id,
+                "booking-updates",
+                stream,
+                "booking",
+                None,
+                0,
+            ),
             stream: stream.into(),
             plugin: self.plugin,
             plugin_name: "booking-updates".into(),
@@ -201,14 +264,28 @@ impl Host {
 
     /// Waits until this many clients are connected.
     pub(crate) async fn connections(&self, wanted: usize) {
-        eventually("the number of connections", || self.gateway.connections() == wanted).await;
+        eventually("the number of connections", || {
+            self.gateway.connections() == wanted
+        })
+        .await;
     }
 
     /// Stops serving and waits for the end.
     pub(crate) async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
-        tokio::time::timeout(PATIENCE, self.server).await.expect("the server ends").unwrap();
+        tokio::time::timeout(PATIENCE, self.server)
+            .await
+            .expect("the server ends")
+            .unwrap();
     }
+}
+
+/// The recorder of the process, which all tests share.
+fn metrics() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| PrometheusBuilder::new().install_recorder().unwrap())
+        .clone()
 }
 
 /// Waits for a condition.

@@ -33,8 +33,16 @@ async fn the_inbox_is_paged_newest_first_over_the_user_and_the_groups() {
     loop {
         let (status, page) = get(&host, &path, Some(&token)).await;
         assert_eq!(status, 200, "{page}");
-        seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
-        let Some(next) = page["next"].as_str() else { break };
+        seen.extend(
+            page["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|item| item["id"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
         path = format!("/inbox?limit=2&before={next}");
     }
     assert_eq!(seen.len(), 5);
@@ -48,35 +56,65 @@ async fn the_inbox_refuses_in_problem_documents() {
     assert_eq!(get(&host, "/inbox", None).await.0, 401);
     let (status, problem) = get(&host, "/inbox", Some(&expired_token(&host))).await;
     assert_eq!(status, 401);
-    assert!(problem["detail"].as_str().unwrap().contains("expired"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("expired"),
+        "{problem}"
+    );
     for path in ["/inbox?limit=0", "/inbox?before=nonsense"] {
         let (status, problem) = get(&host, path, Some(&token)).await;
         assert_eq!((status, &problem["status"]), (400, &json!(400)), "{path}");
     }
     assert_eq!(get(&host, "/nothing", None).await.1["status"], 404);
-    assert_eq!(get(&host, "/connection/websocket", None).await.1["status"], 400);
+    assert_eq!(
+        get(&host, "/connection/websocket", None).await.1["status"],
+        400
+    );
 }
 
 #[tokio::test]
 async fn the_page_gives_out_tokens_only_in_a_demonstration() {
     let post = async |host: &Host, user: &str| {
-        let request = reqwest::Client::new().post(host.url("/demo/token")).json(&json!({ "user": user }));
+        let request = reqwest::Client::new()
+            .post(host.url("/demo/token"))
+            .json(&json!({ "user": user }));
         let response = request.send().await.unwrap();
-        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+        (
+            response.status().as_u16(),
+            response.json::<Value>().await.unwrap(),
+        )
     };
     let host = Host::start().await;
     assert_eq!(post(&host, "user-1").await.0, 404);
     assert_eq!(get(&host, "/demo/config", None).await.1["users"], json!([]));
-    let host = Host::with(GatewayConfig { demo: true, ..GatewayConfig::default() }, StoreConfig::default()).await;
-    assert_eq!(get(&host, "/demo/config", None).await.1["users"][6], "user-7");
+    let host = Host::with(
+        GatewayConfig {
+            demo: true,
+            ..GatewayConfig::default()
+        },
+        StoreConfig::default(),
+    )
+    .await;
+    assert_eq!(
+        get(&host, "/demo/config", None).await.1["users"][6],
+        "user-7"
+    );
     assert_eq!(post(&host, "root").await.0, 403);
     let (status, answer) = post(&host, "user-1").await;
     assert_eq!(status, 200);
     Client::connect(&host, answer["token"].as_str().unwrap()).await;
-    for (path, media_type) in [("/", "text/html"), ("/page/app.js", "text/javascript"), ("/page/style.css", "text/css")] {
+    for (path, media_type) in [
+        ("/", "text/html"),
+        ("/page/app.js", "text/javascript"),
+        ("/page/style.css", "text/css"),
+    ] {
         let response = reqwest::get(host.url(path)).await.unwrap();
         assert_eq!(response.status(), 200);
-        assert!(response.headers()["content-type"].to_str().unwrap().starts_with(media_type));
+        assert!(
+            response.headers()["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with(media_type)
+        );
         assert!(response.text().await.unwrap().len() > 500, "{path}");
     }
 }
@@ -84,10 +122,38 @@ async fn the_page_gives_out_tokens_only_in_a_demonstration() {
 #[tokio::test]
 async fn operators_see_whether_the_process_is_alive_and_ready() {
     let host = Host::start().await;
-    assert_eq!(get(&host, "/healthz", None).await, (200, json!({ "alive": true })));
-    assert_eq!(get(&host, "/readyz", None).await, (200, json!({ "ready": true })));
+    assert_eq!(
+        get(&host, "/healthz", None).await,
+        (200, json!({ "alive": true }))
+    );
+    assert_eq!(
+        get(&host, "/readyz", None).await,
+        (200, json!({ "ready": true }))
+    );
     host.not_ready("the broker does not answer");
     let (status, problem) = get(&host, "/readyz", None).await;
-    assert_eq!((status, &problem["reasons"]), (503, &json!(["the broker does not answer"])));
-    assert_eq!(reqwest::get(host.url("/metrics")).await.unwrap().status(), 200);
+    assert_eq!(
+        (status, &problem["reasons"]),
+        (503, &json!(["the broker does not answer"]))
+    );
+    let mut bad = Client::open(&host).await;
+    bad.send(&json!({})).await;
+    bad.closed().await;
+    let (mut ada, _) = Client::connect(&host, &host.token("ada", &[])).await;
+    host.notify("user:ada", 1).await;
+    ada.push().await.unwrap();
+    let text = reqwest::get(host.url("/metrics"))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    for metric in [
+        "carillon_gateway_connections{transport=\"websocket\"}",
+        "carillon_gateway_pushes_total{transport=\"websocket\"}",
+        "carillon_gateway_sent_bytes_total{transport=\"websocket\"}",
+        "carillon_gateway_closes_total{code=\"3501\"}",
+    ] {
+        assert!(text.contains(metric), "{metric} is not in\n{text}");
+    }
 }

@@ -38,20 +38,37 @@ async fn a_connected_client_gets_what_its_user_and_groups_get() {
     assert_eq!(data["eventId"], "event-1");
     assert_eq!(ada.push().await.unwrap().0, "group:staff");
     let (_, offset, data) = ada.push().await.unwrap();
-    assert_eq!((offset, &data["type"], &data["collapseKey"]), (2, &json!("withdrawal"), &json!("booking-1")));
+    assert_eq!(
+        (offset, &data["type"], &data["collapseKey"]),
+        (2, &json!("withdrawal"), &json!("booking-1"))
+    );
 }
 
 #[tokio::test]
 async fn line_breaks_in_a_plugins_data_do_not_break_the_protocol() {
     let host = Host::start().await;
     let (mut ada, connected) = Client::connect(&host, &host.token("ada", &[])).await;
-    host.notify_with("user:ada", 1, "two\nlines", Some("{\n  \"room\": \"room-1\"\r\n}")).await;
+    host.notify_with(
+        "user:ada",
+        1,
+        "two\nlines",
+        Some("{\n  \"room\": \"room-1\"\r\n}"),
+    )
+    .await;
     let (_, _, data) = ada.push().await.unwrap();
-    assert_eq!((&data["body"], &data["data"]["room"]), (&json!("two\nlines"), &json!("room-1")));
+    assert_eq!(
+        (&data["body"], &data["data"]["room"]),
+        (&json!("two\nlines"), &json!("room-1"))
+    );
     let subs = crate::client::position(&connected, "user:ada");
     let (mut again, recovered) = Client::reconnect(&host, &host.token("ada", &[]), subs).await;
-    assert_eq!(recovered["subs"]["user:ada"]["publications"][0]["data"]["data"]["room"], "room-1");
-    let inbox = again.call(json!({ "rpc": { "method": "inbox", "data": { "limit": 5 } } })).await;
+    assert_eq!(
+        recovered["subs"]["user:ada"]["publications"][0]["data"]["data"]["room"],
+        "room-1"
+    );
+    let inbox = again
+        .call(json!({ "rpc": { "method": "inbox", "data": { "limit": 5 } } }))
+        .await;
     assert_eq!(inbox["rpc"]["data"]["items"][0]["data"]["room"], "room-1");
 }
 
@@ -60,40 +77,80 @@ async fn commands_are_answered_with_results_or_the_protocols_errors() {
     let host = Host::start().await;
     host.notify("user:ada", 5).await;
     let (mut ada, _) = Client::connect(&host, &host.token("ada", &[])).await;
-    let history = ada.call(json!({ "history": { "channel": "user:ada", "limit": 2, "since": { "offset": 1 } } })).await;
+    let history = ada
+        .call(json!({ "history": { "channel": "user:ada", "limit": 2, "since": { "offset": 1 } } }))
+        .await;
     let offsets = |reply: &serde_json::Value| -> Vec<u64> {
-        reply["publications"].as_array().unwrap().iter().map(|p| p["offset"].as_u64().unwrap()).collect()
+        reply["publications"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["offset"].as_u64().unwrap())
+            .collect()
     };
     assert_eq!(offsets(&history["history"]), [2, 3]);
     assert_eq!(history["history"]["offset"], 5);
-    let history = ada.call(json!({ "history": { "channel": "user:ada", "limit": 2, "reverse": true } })).await;
+    let history = ada
+        .call(json!({ "history": { "channel": "user:ada", "limit": 2, "reverse": true } }))
+        .await;
     assert_eq!(offsets(&history["history"]), [5, 4]);
     let history = ada.call(json!({ "history": { "channel": "user:ada", "limit": 3, "reverse": true, "since": { "offset": 3 } } })).await;
     assert_eq!(offsets(&history["history"]), [2, 1]);
-    let head = ada.call(json!({ "history": { "channel": "user:ada" } })).await;
-    assert_eq!((offsets(&head["history"]).len(), &head["history"]["offset"]), (0, &json!(5)));
-    let rpc = ada.call(json!({ "rpc": { "method": "history", "data": { "stream": "user:ada", "after": 3 } } })).await;
+    let head = ada
+        .call(json!({ "history": { "channel": "user:ada" } }))
+        .await;
+    assert_eq!(
+        (offsets(&head["history"]).len(), &head["history"]["offset"]),
+        (0, &json!(5))
+    );
+    let rpc = ada
+        .call(
+            json!({ "rpc": { "method": "history", "data": { "stream": "user:ada", "after": 3 } } }),
+        )
+        .await;
     assert_eq!(offsets(&rpc["rpc"]["data"]), [4, 5]);
-    let inbox = ada.call(json!({ "rpc": { "method": "inbox", "data": { "limit": 2 } } })).await;
+    let inbox = ada
+        .call(json!({ "rpc": { "method": "inbox", "data": { "limit": 2 } } }))
+        .await;
     assert_eq!(inbox["rpc"]["data"]["items"].as_array().unwrap().len(), 2);
     let before = &inbox["rpc"]["data"]["next"];
-    let rest = ada.call(json!({ "rpc": { "method": "inbox", "data": { "before": before } } })).await;
+    let rest = ada
+        .call(json!({ "rpc": { "method": "inbox", "data": { "before": before } } }))
+        .await;
     assert_eq!(rest["rpc"]["data"]["items"].as_array().unwrap().len(), 3);
     assert_eq!(ada.call(json!({ "ping": {} })).await["ping"], json!({}));
-    assert_eq!(ada.call(json!({ "unsubscribe": { "channel": "x" } })).await["unsubscribe"], json!({}));
+    assert_eq!(
+        ada.call(json!({ "unsubscribe": { "channel": "x" } })).await["unsubscribe"],
+        json!({})
+    );
     for (command, code) in [
         (json!({ "rpc": { "method": "dance" } }), 104),
         (json!({ "dance": {} }), 104),
-        (json!({ "rpc": { "method": "inbox", "data": { "limt": 2 } } }), 107),
-        (json!({ "history": { "channel": "user:bob", "limit": 1 } }), 103),
-        (json!({ "history": { "channel": "user:ada", "limit": 1, "since": { "offset": 1, "epoch": "other" } } }), 112),
+        (
+            json!({ "rpc": { "method": "inbox", "data": { "limt": 2 } } }),
+            107,
+        ),
+        (
+            json!({ "history": { "channel": "user:bob", "limit": 1 } }),
+            103,
+        ),
+        (
+            json!({ "history": { "channel": "user:ada", "limit": 1, "since": { "offset": 1, "epoch": "other" } } }),
+            112,
+        ),
         (json!({ "subscribe": { "channel": "user:ada" } }), 105),
         (json!({ "subscribe": { "channel": "user:bob" } }), 103),
         (json!({ "unsubscribe": { "channel": "user:ada" } }), 103),
-        (json!({ "publish": { "channel": "user:ada", "data": {} } }), 103),
+        (
+            json!({ "publish": { "channel": "user:ada", "data": {} } }),
+            103,
+        ),
         (json!({ "presence": { "channel": "user:ada" } }), 108),
         (json!({ "presence_stats": { "channel": "user:ada" } }), 108),
-        (json!({ "sub_refresh": { "channel": "user:ada", "token": "t" } }), 108),
+        (
+            json!({ "sub_refresh": { "channel": "user:ada", "token": "t" } }),
+            108,
+        ),
     ] {
         let reply = ada.call(command.clone()).await;
         assert_eq!(reply["error"]["code"], code, "{command} {reply}");
@@ -109,7 +166,8 @@ async fn several_commands_in_one_frame_are_each_answered() {
     let mut ada = Client::open(&host).await;
     let connect = json!({ "id": 1, "connect": { "token": host.token("ada", &[]) } });
     let frame = format!("{connect}\n{}\n", json!({ "id": 2, "ping": {} }));
-    ada.send_message(tokio_tungstenite::tungstenite::Message::text(frame)).await;
+    ada.send_message(tokio_tungstenite::tungstenite::Message::text(frame))
+        .await;
     let replies = [ada.reply().await, ada.reply().await];
     assert!(replies[0]["connect"]["client"].is_string(), "{replies:?}");
     assert_eq!(replies[1], json!({ "id": 2, "ping": {} }));
@@ -117,13 +175,18 @@ async fn several_commands_in_one_frame_are_each_answered() {
 
 #[tokio::test]
 async fn a_refreshed_token_keeps_the_connection_and_an_expired_one_ends_it() {
-    let config = GatewayConfig { expired_close_delay_ms: 0, ..GatewayConfig::default() };
+    let config = GatewayConfig {
+        expired_close_delay_ms: 0,
+        ..GatewayConfig::default()
+    };
     let host = Host::with(config, StoreConfig::default()).await;
     let short = host.token_for("ada", &["staff"], Duration::from_secs(2));
     let (mut stays, connected) = Client::connect(&host, &short).await;
     assert!(connected["ttl"].as_u64().unwrap() <= 2, "{connected}");
     let (mut ends, _) = Client::connect(&host, &short).await;
-    let reply = stays.call(json!({ "refresh": { "token": host.token("ada", &["staff"]) } })).await;
+    let reply = stays
+        .call(json!({ "refresh": { "token": host.token("ada", &["staff"]) } }))
+        .await;
     assert_eq!(reply["refresh"]["client"], connected["client"]);
     assert!(reply["refresh"]["ttl"].as_u64().unwrap() > 590, "{reply}");
     assert_eq!(ends.closed().await.0, CloseCode::Expired.number());
@@ -140,7 +203,8 @@ async fn a_refresh_with_another_user_or_other_groups_closes() {
         ("nonsense".to_owned(), CloseCode::InvalidToken),
     ] {
         let (mut ada, _) = Client::connect(&host, &host.token("ada", &[])).await;
-        ada.send(&json!({ "id": 2, "refresh": { "token": token } })).await;
+        ada.send(&json!({ "id": 2, "refresh": { "token": token } }))
+            .await;
         assert_eq!(ada.closed().await.0, code.number());
     }
 }

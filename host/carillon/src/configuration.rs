@@ -1,0 +1,240 @@
+//! The configuration file: strict, and helpful where it is wrong.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use carillon_booking::BookingConfig;
+use carillon_bus::{ConsumerConfig, TopicNames};
+use carillon_gateway::GatewayConfig;
+use carillon_pipeline::{PipelineConfig, PluginConfig};
+use carillon_sandbox::SandboxConfig;
+use carillon_store::StoreConfig;
+use carillon_web::TokenConfig;
+use serde::Deserialize;
+
+use crate::arguments::Common;
+
+/// Names further apart than this are not suggested.
+const NEAR_ENOUGH: f64 = 0.7;
+
+/// The whole file. Each section is owned by the crate that it configures.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Configuration {
+    pub(crate) booking_service: BookingConfig,
+    pub(crate) notification_service: NotificationService,
+    pub(crate) gateway: GatewayConfig,
+    pub(crate) pipeline: PipelineConfig,
+    pub(crate) sandbox: SandboxConfig,
+    pub(crate) store: StoreConfig,
+    pub(crate) tokens: TokenConfig,
+    pub(crate) plugins: HashMap<String, PluginConfig>,
+}
+
+/// The seeds' section of the host.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NotificationService {
+    pub(crate) kafka: ConsumerConfig,
+}
+
+/// Reads the file that the options name, or gives the defaults.
+pub(crate) fn read(common: &Common) -> Result<Configuration> {
+    let mut configuration = match &common.config {
+        None => Configuration::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
+            parse(&text, path)?
+        }
+    };
+    share_topics(&mut configuration);
+    validate(&configuration)?;
+    Ok(configuration)
+}
+
+fn parse(text: &str, path: &Path) -> Result<Configuration> {
+    toml::from_str(text).map_err(|error| {
+        let mut message = format!("the configuration {} is not valid:\n{error}", path.display());
+        if let Some(nearest) = nearest_name(error.message()) {
+            let _ = write!(message, "\nDid you mean `{nearest}`?");
+        }
+        anyhow::anyhow!(message)
+    })
+}
+
+/// Finds in serde's "unknown field `a`, expected one of `b`, `c`" the name next to `a`.
+fn nearest_name(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))?;
+    let (unknown, rest) = rest.split_once('`')?;
+    let known = rest.split('`').skip(1).step_by(2);
+    known
+        .map(|name| (strsim::jaro_winkler(unknown, name), name))
+        .filter(|(likeness, _)| *likeness >= NEAR_ENOUGH)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name.to_owned())
+}
+
+/// The seeds name topics on the producing side only; the host reads the same ones unless it
+/// is told otherwise.
+fn share_topics(configuration: &mut Configuration) {
+    let produced = configuration.booking_service.kafka.topics.clone();
+    let consumed = &mut configuration.notification_service.kafka.topics;
+    let TopicNames {
+        booking_events,
+        waitlist_events,
+        conflict_events,
+        analytics_events,
+        notification_events,
+        user_events,
+        resource_events,
+    } = produced;
+    let fill = |own: &mut Option<String>, other: Option<String>| *own = own.take().or(other);
+    fill(&mut consumed.booking_events, booking_events);
+    fill(&mut consumed.waitlist_events, waitlist_events);
+    fill(&mut consumed.conflict_events, conflict_events);
+    fill(&mut consumed.analytics_events, analytics_events);
+    fill(&mut consumed.notification_events, notification_events);
+    fill(&mut consumed.user_events, user_events);
+    fill(&mut consumed.resource_events, resource_events);
+}
+
+fn validate(configuration: &Configuration) -> Result<()> {
+    configuration.booking_service.check().context("[booking_service]")?;
+    configuration.gateway.check().context("[gateway]")?;
+    let pipeline = &configuration.pipeline;
+    for (key, value) in [
+        ("max_attempts", u64::from(pipeline.max_attempts)),
+        ("batch_records", pipeline.batch_records as u64),
+        ("batch_bytes", pipeline.batch_bytes as u64),
+        ("group_shares", pipeline.group_shares as u64),
+    ] {
+        if value == 0 {
+            bail!("[pipeline] {key} is 0; it must be at least 1");
+        }
+    }
+    Ok(())
+}
+
+/// Whether the booking service and the host name the same Kafka, and so whether one process
+/// can carry both.
+pub(crate) fn servers(configuration: &Configuration) -> Result<&[String]> {
+    let produced = &configuration.booking_service.kafka.bootstrap_servers;
+    let consumed = &configuration.notification_service.kafka.bootstrap_servers;
+    match (produced.as_slice(), consumed.as_slice()) {
+        (produced, []) => Ok(produced),
+        ([], consumed) => Ok(consumed),
+        (produced, consumed) if produced == consumed => Ok(produced),
+        (produced, consumed) => bail!(
+            "booking_service.kafka.bootstrap_servers ({}) and notification_service.kafka.bootstrap_servers ({}) differ; `carillon run` needs one Kafka, or run `carillon booking` and `carillon host` apart",
+            produced.join(", "),
+            consumed.join(", ")
+        ),
+    }
+}
+
+/// `carillon config check`.
+pub(crate) fn check(common: &Common) -> Result<()> {
+    let configuration = read(common)?;
+    let servers = servers(&configuration)?;
+    match &common.config {
+        Some(path) => println!("{} is valid.", path.display()),
+        None => println!("No file was given: everything has its default."),
+    }
+    if servers.is_empty() {
+        println!("Kafka         the embedded broker (its log ends with the process)");
+    } else {
+        println!("Kafka         {}", servers.join(", "));
+    }
+    let kafka = &configuration.notification_service.kafka;
+    println!("group         {}", kafka.group_id);
+    println!("topics        {}", kafka.topics.all().join(", "));
+    if !kafka.extra_topics.is_empty() {
+        println!("further       {}", kafka.extra_topics.join(", "));
+    }
+    println!("dead letters  {}", kafka.dead_letter_topic);
+    println!("data          {}", common.data.display());
+    let mut plugins: Vec<&str> = configuration.plugins.keys().map(String::as_str).collect();
+    plugins.sort_unstable();
+    if !plugins.is_empty() {
+        println!("configured    {}", plugins.join(", "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    const SEEDS: &str = r#"
+[booking_service.kafka]
+bootstrap_servers = ["localhost:9092"]
+client_id = "booking-service"
+acks = "all"
+retries = 3
+batch_size = 16384
+linger_ms = 10
+buffer_memory = 33554432
+
+[booking_service.kafka.topics]
+booking_events = "booking-events"
+waitlist_events = "waitlist-events"
+conflict_events = "other-conflicts"
+
+[notification_service.kafka]
+bootstrap_servers = ["localhost:9092"]
+client_id = "notification-service"
+group_id = "notification-group"
+auto_offset_reset = "earliest"
+enable_auto_commit = true
+auto_commit_interval_ms = 1000
+session_timeout_ms = 30000
+heartbeat_interval_ms = 10000
+"#;
+
+    fn parsed(text: &str) -> Result<Configuration> {
+        parse(text, Path::new("carillon.toml"))
+    }
+
+    #[test]
+    fn the_sections_of_both_seeds_are_taken_as_they_stand() {
+        let mut configuration = parsed(SEEDS).unwrap();
+        share_topics(&mut configuration);
+        validate(&configuration).unwrap();
+        assert_eq!(servers(&configuration).unwrap(), ["localhost:9092"]);
+        assert!(configuration.notification_service.kafka.topics.all().contains(&"other-conflicts".to_owned()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_one() {
+        let error = parsed("[notification_service.kafka]\ngroup_di = \"x\"\n").unwrap_err().to_string();
+        assert!(error.contains("group_di") && error.contains("line 2"), "{error}");
+        assert!(error.ends_with("Did you mean `group_id`?"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_is_near_nothing_gets_no_suggestion() {
+        let error = parsed("[zzz]\n").unwrap_err().to_string();
+        assert!(error.contains("zzz") && !error.contains("Did you mean"), "{error}");
+    }
+
+    #[test]
+    fn acks_that_could_lose_events_are_refused() {
+        let configuration = parsed("[booking_service.kafka]\nacks = \"1\"\nbootstrap_servers = [\"localhost:1\"]\n").unwrap();
+        let cluster = carillon_bus::Cluster::servers(&configuration.booking_service.kafka.bootstrap_servers);
+        let error = carillon_bus::Producer::new(&cluster, &configuration.booking_service.kafka).unwrap_err();
+        assert!(error.to_string().contains("acks"), "{error}");
+    }
+
+    #[test]
+    fn two_kafkas_do_not_fit_into_one_process() {
+        let configuration = parsed(
+            "[booking_service.kafka]\nbootstrap_servers = [\"a:1\"]\n[notification_service.kafka]\nbootstrap_servers = [\"b:1\"]\n",
+        )
+        .unwrap();
+        assert!(servers(&configuration).unwrap_err().to_string().contains("differ"));
+    }
+}

@@ -1,0 +1,257 @@
+//! Putting the parts together and taking them apart again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use carillon_booking::{Booking, RelaySettings, Surroundings};
+use carillon_bus::{Cluster, Producer};
+use carillon_delivery::run_schedule;
+use carillon_gateway::{Gateway, GatewayParts};
+use carillon_pipeline::Pipeline;
+use carillon_sandbox::Sandbox;
+use carillon_store::Store;
+use carillon_web::{TokenConfig, TokenMinter, TokenVerifier};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::arguments::{BookingOptions, HostOptions, LogFormat, RunOptions};
+use crate::configuration::{self, Configuration};
+use crate::data_folder;
+use crate::serving::{announce, listen, stop_signal, stopped};
+use crate::telemetry;
+
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How long records that were handed to the producer may take once the process stops.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
+
+/// `carillon run`.
+pub(crate) fn everything(options: &RunOptions) -> Result<()> {
+    let mut configuration = configuration::read(&options.common)?;
+    let servers = configuration::servers(&configuration)?.to_vec();
+    configuration.gateway.demo |= options.demo;
+    let folder = &options.common.data;
+    in_runtime(options.logging.log_format, async |metrics| {
+        let _claims = (data_folder::claim(folder, "gateway")?, data_folder::claim(folder, "booking")?);
+        let stop = stop_signal()?;
+        let tokens = data_folder::tokens(folder, &configuration.tokens)?;
+        let gateway_listener = listen(options.gateway.gateway_addr, "--gateway-addr").await?;
+        let booking_listener = listen(options.booking.booking_addr, "--booking-addr").await?;
+        let (gateway_at, booking_at) = (gateway_listener.local_addr()?, booking_listener.local_addr()?);
+        configuration.gateway.booking_url = format!("http://{booking_at}");
+        configuration.booking_service.allowed_origins.push(format!("http://{gateway_at}"));
+
+        let cluster = if servers.is_empty() { Cluster::embedded()? } else { Cluster::servers(&servers) };
+        let host = HostParts::start(&configuration, folder, cluster.clone(), &tokens, &metrics).await?;
+        let booking = BookingParts::start(&configuration, folder, &cluster, &tokens, &metrics, options.demo).await?;
+        announce(folder, "booking", "booking API", &booking_listener)?;
+        let page = announce(folder, "gateway", "gateway", &gateway_listener)?;
+        if options.demo {
+            println!("\nOpen {page} to book a room and see the push arrive.");
+        }
+        let serving = tokio::spawn(booking.serve(booking_listener, stop.clone()));
+        let served = host.serve(gateway_listener, stop.clone()).await;
+        serving.await??;
+        served
+    })
+}
+
+/// `carillon host`.
+pub(crate) fn host(options: &HostOptions) -> Result<()> {
+    let configuration = configuration::read(&options.common)?;
+    let servers = &configuration.notification_service.kafka.bootstrap_servers;
+    let cluster = servers_of_its_own(servers, "notification_service", "host")?;
+    let folder = &options.common.data;
+    in_runtime(options.logging.log_format, async |metrics| {
+        let _claim = data_folder::claim(folder, "gateway")?;
+        let stop = stop_signal()?;
+        let tokens = data_folder::tokens(folder, &configuration.tokens)?;
+        let listener = listen(options.gateway.gateway_addr, "--gateway-addr").await?;
+        let host = HostParts::start(&configuration, folder, cluster, &tokens, &metrics).await?;
+        announce(folder, "gateway", "gateway", &listener)?;
+        host.serve(listener, stop).await
+    })
+}
+
+/// `carillon booking`.
+pub(crate) fn booking(options: &BookingOptions) -> Result<()> {
+    let configuration = configuration::read(&options.common)?;
+    let servers = &configuration.booking_service.kafka.bootstrap_servers;
+    let cluster = servers_of_its_own(servers, "booking_service", "booking")?;
+    let folder = &options.common.data;
+    in_runtime(options.logging.log_format, async |metrics| {
+        let _claim = data_folder::claim(folder, "booking")?;
+        let stop = stop_signal()?;
+        let tokens = data_folder::tokens(folder, &configuration.tokens)?;
+        let listener = listen(options.booking.booking_addr, "--booking-addr").await?;
+        let booking = BookingParts::start(&configuration, folder, &cluster, &tokens, &metrics, options.demo).await?;
+        announce(folder, "booking", "booking API", &listener)?;
+        booking.serve(listener, stop).await
+    })
+}
+
+fn servers_of_its_own(servers: &[String], section: &str, command: &str) -> Result<Cluster> {
+    if servers.is_empty() {
+        bail!(
+            "`carillon {command}` needs a Kafka: set {section}.kafka.bootstrap_servers in a file and give it with --config; without a Kafka, `carillon run` carries everything in one process"
+        );
+    }
+    Ok(Cluster::servers(servers))
+}
+
+fn in_runtime(format: LogFormat, work: impl AsyncFnOnce(PrometheusHandle) -> Result<()>) -> Result<()> {
+    telemetry::log(format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let metrics = telemetry::metrics()?;
+    let upkeep = metrics.clone();
+    runtime.spawn(async move {
+        let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+        loop {
+            ticks.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    let done = runtime.block_on(work(metrics));
+    // What still blocks after the drain holds nothing that is not stored.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    done
+}
+
+/// The host: store, plugins, lanes, gateway.
+struct HostParts {
+    store: Store,
+    pipeline: Pipeline,
+    gateway: Gateway,
+}
+
+impl HostParts {
+    async fn start(
+        configuration: &Configuration,
+        folder: &Path,
+        cluster: Cluster,
+        tokens: &TokenConfig,
+        metrics: &PrometheusHandle,
+    ) -> Result<Self> {
+        let store = Store::open(folder, configuration.store.clone()).await?;
+        let sandbox = Sandbox::new(configuration.sandbox.clone()).map_err(anyhow::Error::msg)?;
+        let mut pipeline = Pipeline::new(
+            store.clone(),
+            cluster,
+            sandbox,
+            configuration.notification_service.kafka.clone(),
+            configuration.pipeline.clone(),
+            configuration.plugins.clone(),
+        );
+        // Before the first event, so that no push is missed.
+        let gateway = Gateway::new(
+            configuration.gateway.clone(),
+            GatewayParts {
+                store: store.clone(),
+                verifier: TokenVerifier::new(tokens)?,
+                minter: TokenMinter::from_config(tokens)?,
+                metrics: metrics.clone(),
+                readiness: Arc::new(readiness(pipeline.readiness())),
+            },
+        )?;
+        load_plugins(&mut pipeline, folder).await?;
+        pipeline.start().await?;
+        Ok(Self { store, pipeline, gateway })
+    }
+
+    /// Serves until told to stop; then lanes drain first, so that what they decide is still
+    /// pushed, and connections are closed after that.
+    async fn serve(mut self, listener: TcpListener, stop: watch::Receiver<bool>) -> Result<()> {
+        let schedule = tokio::spawn(run_schedule(self.store.clone()));
+        let maintained = self.store.clone();
+        let maintenance = tokio::spawn(async move { maintained.run_maintenance().await });
+        let (drained, after_drain) = watch::channel(false);
+        let gateway = self.gateway.clone();
+        let serving = tokio::spawn(async move { gateway.serve(listener, stopped(after_drain)).await });
+        stopped(stop).await;
+        self.pipeline.stop().await;
+        for task in [schedule, maintenance] {
+            task.abort();
+        }
+        drained.send_replace(true);
+        serving.await??;
+        tracing::info!("the host has stopped");
+        Ok(())
+    }
+}
+
+fn readiness(pipeline: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> impl Fn() -> Vec<String> + Send + Sync {
+    move || pipeline().err().into_iter().collect()
+}
+
+/// One plugin that cannot be loaded does not keep the others from working; its lanes wait.
+async fn load_plugins(pipeline: &mut Pipeline, folder: &Path) -> Result<()> {
+    let files = data_folder::plugin_files(folder)?;
+    if files.is_empty() {
+        tracing::warn!(
+            "there are no plugins in {}: events are handled, but nobody hears of them; drop .wasm files there and restart",
+            folder.join("plugins").display()
+        );
+    }
+    for file in files {
+        let origin = file.display().to_string();
+        let bytes = std::fs::read(&file).with_context(|| format!("{origin} cannot be read"))?;
+        match pipeline.load(&bytes, &origin).await {
+            Ok(plugin) => tracing::info!(
+                plugin = plugin.name,
+                version = plugin.version,
+                subscriptions = plugin.subscriptions.join(", "),
+                asked = plugin.asked.join(", "),
+                "a plugin was loaded"
+            ),
+            Err(error) => tracing::error!("a plugin was not loaded: {error}"),
+        }
+    }
+    Ok(())
+}
+
+/// The booking API and its relay.
+struct BookingParts {
+    booking: Booking,
+    surroundings: Surroundings,
+    producer: Producer,
+    relay: JoinHandle<()>,
+    stop_relay: watch::Sender<bool>,
+}
+
+impl BookingParts {
+    async fn start(
+        configuration: &Configuration,
+        folder: &Path,
+        cluster: &Cluster,
+        tokens: &TokenConfig,
+        metrics: &PrometheusHandle,
+        demo: bool,
+    ) -> Result<Self> {
+        let config = configuration.booking_service.clone();
+        let topics = config.kafka.topics.all();
+        cluster.ensure_topics(&configuration.notification_service.kafka, &topics).await?;
+        let producer = Producer::new(cluster, &config.kafka)?;
+        let booking = Booking::open(folder, config).await?;
+        if demo && booking.seed_demo().await? {
+            tracing::info!("filled the empty store with rooms and users to try");
+        }
+        let (stop_relay, relay_stops) = watch::channel(false);
+        let relay = tokio::spawn(booking.relay(producer.clone(), RelaySettings::default(), relay_stops));
+        let surroundings = Surroundings { tokens: Some(TokenVerifier::new(tokens)?), metrics: Some(metrics.clone()) };
+        Ok(Self { booking, surroundings, producer, relay, stop_relay })
+    }
+
+    /// Serves until told to stop. What the outbox still holds then is sent after the next start.
+    async fn serve(self, listener: TcpListener, stop: watch::Receiver<bool>) -> Result<()> {
+        let served = self.booking.serve(listener, self.surroundings, stopped(stop)).await;
+        self.stop_relay.send_replace(true);
+        self.relay.await?;
+        let producer = self.producer;
+        tokio::task::spawn_blocking(move || producer.flush(FLUSH_PATIENCE)).await?;
+        tracing::info!("the booking API has stopped");
+        Ok(served?)
+    }
+}

@@ -137,6 +137,16 @@ impl Booked {
             })
     }
 
+    /// How many answers were lost although the booking had been made.
+    #[must_use]
+    pub fn answers_lost(&self) -> usize {
+        let lost = self
+            .slots
+            .iter()
+            .filter(|(_, answer)| *answer == Answer::BookedBefore);
+        lost.count()
+    }
+
     /// The ids that were answered with 201.
     pub fn acknowledged(&self) -> impl Iterator<Item = &str> {
         self.slots.iter().filter_map(|(_, answer)| match answer {

@@ -53,34 +53,43 @@ async fn a_host_that_is_killed_again_and_again_ends_where_an_undisturbed_one_end
     let rounds = series.chunks(count.div_ceil(kills + 1) as usize);
 
     let mut disturbed = host(&kafka, "disturbed").launch().unwrap();
-    let mut killed = 0;
+    let mut killed_at = Vec::new();
     let start = Instant::now();
     for round in rounds {
         let producing = produce_slowly(&kafka, round.to_vec(), Duration::from_secs(2));
-        if killed < kills {
+        if killed_at.len() < kills as usize {
             wait_for_a_random_moment(&mut random, &disturbed, round.len()).await;
             disturbed.kill().unwrap();
-            killed += 1;
+            killed_at.push(progress(&disturbed.data()).await.unwrap());
             disturbed.launch_again().unwrap();
         }
         producing.await.unwrap();
     }
     let disturbed = settled(disturbed, &kafka).await;
     println!(
-        "{killed} kills of the host within {:.0?} while {count} events arrived",
+        "{} kills of the host within {:.0?} while {count} events arrived",
+        killed_at.len(),
         start.elapsed()
     );
+    println!("events stored at each kill: {killed_at:?}");
     let undisturbed = settled(host(&kafka, "undisturbed").launch().unwrap(), &kafka).await;
 
     let difference = undisturbed.compare(&disturbed);
 
     println!("{difference}");
-    assert_eq!(killed, kills);
+    assert_eq!(killed_at.len(), kills as usize);
     assert!(
         undisturbed.entries().count() >= count as usize / 2,
         "the plugins notify"
     );
-    assert!(!undisturbed.state.is_empty(), "the counter counts");
+    let counted = undisturbed
+        .state
+        .get(&("counter".to_owned(), "count".to_owned()));
+    assert_eq!(
+        counted,
+        Some(&count.to_string().into_bytes()),
+        "the counter counts every event"
+    );
     assert!(difference.is_none());
 }
 
@@ -141,7 +150,10 @@ async fn a_booking_api_that_is_killed_publishes_every_booking_once() {
         .filter(|event| !told.contains_key(event.as_str()))
         .count();
     let doubled = told.values().filter(|times| **times > 1).count();
-    println!("{count} bookings, {kills} kills of the booking API: lost {lost}, doubled {doubled}");
+    println!(
+        "{count} bookings, {kills} kills of the booking API, {} answers lost: lost {lost}, doubled {doubled}",
+        booked.answers_lost()
+    );
     assert_eq!((lost, doubled, told.len()), (0, 0, created.len()));
     assert_eq!(settled.gaps(), Vec::<String>::new());
 }

@@ -89,7 +89,10 @@ async fn bookings_and_their_notifications_survive_kill_nine() {
     let after = Contents::read(&data).await.unwrap();
 
     let (lost, doubled) = count_effects(&booked, &after);
-    println!("{count} bookings, {kills} kills, embedded: lost {lost}, doubled {doubled}");
+    println!(
+        "{count} bookings, {kills} kills, {} answers lost, embedded: lost {lost}, doubled {doubled}",
+        booked.answers_lost()
+    );
     assert_eq!((lost, doubled), (0, 0));
     assert_eq!(after.gaps(), Vec::<String>::new());
     for (stream, entries) in &contents.streams {

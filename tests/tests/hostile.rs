@@ -121,27 +121,52 @@ async fn settled(host: &Host, kafka: &Kafka) -> Contents {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop_is_ended_by_the_time_limit() {
-    check("endless-loop", Fate::DeadLetters("time"), &["time"]).await;
+    check(
+        "endless-loop",
+        Fate::DeadLetters("time"),
+        &["processor time"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_memory_bomb_is_stopped_at_its_limit() {
-    check("memory-bomb", Fate::DeadLetters("memory"), &["memory"]).await;
+    check(
+        "memory-bomb",
+        Fate::DeadLetters("memory"),
+        &["bytes of memory"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn table_growth_is_stopped_at_its_limit() {
-    check("table-growth", Fate::DeadLetters("table"), &["table"]).await;
+    check(
+        "table-growth",
+        Fate::DeadLetters("table"),
+        &["table elements"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unbounded_recursion_meets_the_end_of_its_stack() {
-    check("recursion", Fate::DeadLetters("stack"), &["stack"]).await;
+    check(
+        "recursion",
+        Fate::DeadLetters("stack"),
+        &["stack overflowed"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_output_bomb_is_refused_before_it_is_lifted() {
-    check("output-bomb", Fate::DeadLetters("answer"), &["answer"]).await;
+    check(
+        "output-bomb",
+        Fate::DeadLetters("answer"),
+        &["answer is larger"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -362,6 +362,7 @@ impl Poller {
         if fresh.is_empty() {
             return;
         }
+        tracing::info!(partitions = fresh.len(), "partitions were given to this host by the group");
         let split: Vec<_> = fresh
             .into_iter()
             .map(|(id, next, watermarks)| {

@@ -85,8 +85,7 @@ impl Plan {
             match past.novelty(handler.id, decoded, &mut earlier) {
                 Novelty::New => steps.push(Step::Call { index, attempt }),
                 Novelty::Repeat => {
-                    metrics::counter!("carillon_duplicate_events_total", "plugin" => handler.name.to_string())
-                        .increment(1);
+                    handler.counters.duplicates.increment(1);
                 }
                 Novelty::Impostor => steps.push(Step::Impostor { index }),
             }
@@ -230,20 +229,20 @@ impl Run {
         let item = &batch.items[index];
         let (code, error) = match answer {
             Ok(Answer::Handled(actions)) => {
-                count(handler, "handled");
+                handler.counters.handled.increment(1);
                 let effects = effects(handler, batch, item, decoded, actions);
                 self.decide(handler, batch, item, decoded, Outcome::Handled, effects.len(), attempt);
                 self.result.effects.extend(effects.into_iter().map(|effect| (index, effect)));
                 return;
             }
             Ok(Answer::Reject(reason)) => {
-                count(handler, "rejected");
+                handler.counters.rejected.increment(1);
                 self.decide(handler, batch, item, decoded, Outcome::DeadLettered, 0, attempt);
                 self.dead_letter(handler, batch, item, Why { code: "rejected", reason, attempts: attempt });
                 return;
             }
             Ok(Answer::Retry(reason)) => {
-                count(handler, "retried");
+                handler.counters.retried.increment(1);
                 ("retry", reason)
             }
             Err(Fault::Host(error) | Fault::Instance(error)) => {
@@ -251,7 +250,7 @@ impl Run {
                 return;
             }
             Err(fault) => {
-                count(handler, fault.code());
+                count_fault(handler, &fault);
                 (fault.code(), fault.to_string())
             }
         };
@@ -300,13 +299,13 @@ impl Run {
     }
 
     fn dead_letter(&mut self, handler: &Handler, batch: &Batch, item: &Item, why: Why<'_>) {
-        metrics::counter!("carillon_dead_letters_total", "plugin" => handler.name.to_string()).increment(1);
+        handler.counters.dead_letters.increment(1);
         self.result.dead_letters.push(batch.dead_letter(item, handler.id, handler.version, why));
     }
 }
 
-fn count(handler: &Handler, outcome: &'static str) {
-    metrics::counter!("carillon_plugin_calls_total", "plugin" => handler.name.to_string(), "outcome" => outcome)
+fn count_fault(handler: &Handler, fault: &Fault) {
+    metrics::counter!("carillon_plugin_calls_total", "plugin" => handler.name.to_string(), "outcome" => fault.code())
         .increment(1);
 }
 

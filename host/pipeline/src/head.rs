@@ -124,7 +124,7 @@ impl Head {
         }
         self.away.clear();
         self.tasks.shutdown().await;
-        tracing::info!(partition = %self.id, position = *self.position.borrow(), "a partition was let go");
+        tracing::debug!(partition = %self.id, position = *self.position.borrow(), "a partition was let go");
     }
 
     /// Takes up the lanes that have a cursor of their own, and gives one to those whose plugin
@@ -156,7 +156,7 @@ impl Head {
                 self.send_away(handler, cursor, None);
             }
         }
-        tracing::info!(partition = %self.id, position = start, lanes_away = self.away.len(), "a partition was taken up");
+        tracing::debug!(partition = %self.id, position = start, lanes_away = self.away.len(), "a partition was taken up");
         Ok(())
     }
 
@@ -324,7 +324,7 @@ impl Head {
         let grace = Instant::now() + GRACE;
         for mut run in late {
             tracing::debug!(plugin = %run.handler.name, partition = %self.id, "a lane lags and leaves the head");
-            metrics::counter!("carillon_lanes_left_head_total", "plugin" => run.handler.name.to_string()).increment(1);
+            run.handler.counters.left_head.increment(1);
             let result = match timeout_at(grace, &mut run.result).await {
                 Ok(Ok(result)) => result,
                 // What it is doing now is dropped and done again.

@@ -23,7 +23,7 @@ use crate::dead_letter_relay;
 use crate::direct;
 use crate::head::{Context, Head};
 use crate::offsets::Offsets;
-use crate::plugins::{Code, Handler, PluginStatus, PluginTable};
+use crate::plugins::{Code, Counters, Handler, PluginStatus, PluginTable};
 use crate::positions::StoredPositions;
 use crate::state_space::StateSpace;
 use crate::workers::Workers;
@@ -160,6 +160,7 @@ impl Pipeline {
             subscriptions: description.subscriptions.clone(),
             code: Code::Sandboxed(plugin.clone()),
             state,
+            counters: Counters::new(&name),
         });
         self.origins.insert(name.clone(), origin.to_owned());
         let status = self.plugins.list().into_iter().find(|status| status.name == name);
@@ -297,6 +298,7 @@ impl Pipeline {
             subscriptions: vec![subscription],
             code: Code::DirectRequests,
             state: None,
+            counters: Counters::new(direct::NAME),
         });
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 use carillon_events::{Kind, Subscription};
 use carillon_sandbox::Plugin;
 use carillon_store::{PluginId, VersionId};
+use metrics::Counter;
 use serde::Serialize;
 
 use crate::state_space::StateSpace;
@@ -19,6 +20,33 @@ pub(crate) struct Handler {
     pub(crate) code: Code,
     /// Shared by all lanes of a plugin that imports `state`.
     pub(crate) state: Option<Arc<StateSpace>>,
+    pub(crate) counters: Counters,
+}
+
+/// What is counted for each event; looked up once, since a look-up costs as much as a call.
+pub(crate) struct Counters {
+    pub(crate) handled: Counter,
+    pub(crate) rejected: Counter,
+    pub(crate) retried: Counter,
+    pub(crate) duplicates: Counter,
+    pub(crate) dead_letters: Counter,
+    pub(crate) left_head: Counter,
+}
+
+impl Counters {
+    pub(crate) fn new(plugin: &str) -> Self {
+        let calls = |outcome: &'static str| {
+            metrics::counter!("carillon_plugin_calls_total", "plugin" => plugin.to_owned(), "outcome" => outcome)
+        };
+        Self {
+            handled: calls("handled"),
+            rejected: calls("rejected"),
+            retried: calls("retried"),
+            duplicates: metrics::counter!("carillon_duplicate_events_total", "plugin" => plugin.to_owned()),
+            dead_letters: metrics::counter!("carillon_dead_letters_total", "plugin" => plugin.to_owned()),
+            left_head: metrics::counter!("carillon_lanes_left_head_total", "plugin" => plugin.to_owned()),
+        }
+    }
 }
 
 pub(crate) enum Code {

@@ -237,6 +237,15 @@ impl Run {
             }
             Ok(Answer::Reject(reason)) => {
                 handler.counters.rejected.increment(1);
+                tracing::warn!(
+                    plugin = %handler.name,
+                    event = decoded.event.id,
+                    kind = %decoded.event.kind,
+                    partition = %batch.partition,
+                    offset = item.record.offset,
+                    correlation = decoded.event.correlation_id,
+                    "a plugin rejects an event, which becomes a dead letter: {reason}"
+                );
                 self.decide(handler, batch, item, decoded, Outcome::DeadLettered, 0, attempt);
                 self.dead_letter(handler, batch, item, Why { code: "rejected", reason, attempts: attempt });
                 return;

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use futures_util::{TryStreamExt, stream};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use crate::child::wait_until;
+use crate::host::http;
 
 /// How long one booking may take over all its attempts.
 const BOUND: Duration = Duration::from_secs(120);
@@ -118,10 +121,32 @@ pub async fn book(
     .await?
 }
 
+/// Books the slots of the numbers 0 to `count`, several at a time, so that a kill of the API always
+/// meets requests that are under way; each answer is put into `booked`.
+///
+/// # Errors
+/// As [`book`].
+pub async fn book_all(
+    tokens: &BTreeMap<String, String>,
+    address: impl AsyncFn() -> Result<String>,
+    count: u32,
+    booked: &Mutex<Booked>,
+) -> Result<()> {
+    const AT_A_TIME: usize = 8;
+    let client = http()?;
+    let slots = stream::iter((0..count).map(|number| Ok(Slot::new(number))));
+    let book_one = async |slot: Slot| {
+        let answer = book(&client, tokens, &address, &slot).await?;
+        booked.lock().await.slots.push((slot, answer));
+        Ok(())
+    };
+    slots.try_for_each_concurrent(AT_A_TIME, book_one).await
+}
+
 /// A series of slots that were asked for, and what came of each.
 #[derive(Debug, Default)]
 pub struct Booked {
-    /// Slot and answer, in order.
+    /// Slot and answer, in the order of the answers.
     pub slots: Vec<(Slot, Answer)>,
 }
 

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use carillon_tests::bookings::{Booked, Slot, book};
+use carillon_tests::bookings::{Booked, book_all};
 use carillon_tests::child::wait_until;
 use carillon_tests::events;
-use carillon_tests::host::{Host, Setup, guest, http};
+use carillon_tests::host::{Host, Setup, guest};
 use carillon_tests::kafka::{Kafka, Record, send};
 use carillon_tests::store::{Contents, progress};
 use rand::rngs::StdRng;
@@ -106,16 +106,10 @@ async fn a_booking_api_that_is_killed_publishes_every_booking_once() {
         .unwrap();
     let tokens = tokens(&api);
     let api = Mutex::new(api);
-    let client = http().unwrap();
 
     let booked = Mutex::new(Booked::default());
-    let booking = async {
-        for slot in (0..count).map(Slot::new) {
-            let address = async || api.lock().await.booking();
-            let answer = book(&client, &tokens, address, &slot).await.unwrap();
-            booked.lock().await.slots.push((slot, answer));
-        }
-    };
+    let address = async || api.lock().await.booking();
+    let booking = book_all(&tokens, address, count, &booked);
     let killing = async {
         for kill in 1..=kills {
             // A random place between this kill's share of the bookings and the next one's.
@@ -132,7 +126,8 @@ async fn a_booking_api_that_is_killed_publishes_every_booking_once() {
             api.launch_again().unwrap();
         }
     };
-    tokio::join!(booking, killing);
+    let (done, ()) = tokio::join!(booking, killing);
+    done.unwrap();
     let booked = booked.into_inner();
 
     let created = published_once(&kafka, &booked).await;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use carillon_tests::bookings::{Booked, Slot, book};
+use carillon_tests::bookings::{Booked, Slot, book, book_all};
 use carillon_tests::child::wait_until;
 use carillon_tests::client::Client;
 use carillon_tests::host::{Host, Setup, http};
@@ -38,16 +38,10 @@ async fn bookings_and_their_notifications_survive_kill_nine() {
         .map(|user| (user.clone(), host.token(&user).unwrap()))
         .collect();
     let host = Mutex::new(host);
-    let client = http().unwrap();
 
     let booked = Mutex::new(Booked::default());
-    let booking = async {
-        for slot in (0..count).map(Slot::new) {
-            let address = async || host.lock().await.booking();
-            let answer = book(&client, &tokens, address, &slot).await.unwrap();
-            booked.lock().await.slots.push((slot, answer));
-        }
-    };
+    let address = async || host.lock().await.booking();
+    let booking = book_all(&tokens, address, count, &booked);
     let killing = async {
         for kill in 1..=kills {
             let place = random
@@ -63,7 +57,8 @@ async fn bookings_and_their_notifications_survive_kill_nine() {
             host.launch_again().unwrap();
         }
     };
-    tokio::join!(booking, killing);
+    let (done, ()) = tokio::join!(booking, killing);
+    done.unwrap();
     let (booked, mut host) = (booked.into_inner(), host.into_inner());
 
     let contents = wait_until(

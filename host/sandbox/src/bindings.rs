@@ -1,7 +1,13 @@
 //! The frozen bindings of version 0.1 of the interface. A later minor version gets bindings
 //! of its own beside these, and these delegate to it.
 
-#![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, unused_qualifications)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    unused_qualifications
+)]
 
 wasmtime::component::bindgen!({
     path: "../../wit/carillon-plugin-0.1.0",

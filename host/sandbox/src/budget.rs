@@ -3,7 +3,8 @@
 //! The engine's epoch rises every millisecond while calls run, and a running guest looks at
 //! it in every loop and function. The first look takes the thread's clocks, so a short
 //! call reads no clock at all; the budget is counted from there, which gives a call at most
-//! one tick more than its limit.
+//! one tick more than its limit. What the host's own store takes to answer is not counted
+//! against the guest's wall clock: a slow disk must not fail an innocent plugin.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,18 +17,28 @@ use wasmtime::Engine;
 use crate::model::Fault;
 
 const TICK: Duration = Duration::from_millis(1);
+/// How long the ticker goes on without calls. Between the batches of a steady flow it need not
+/// be woken, which would cost a system call each time; a quiet host is quiet soon.
+const IDLE_TICKS: u32 = 50;
 
 /// The clocks of one call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     cpu: Duration,
     wall: Duration,
+    /// Spent waiting for the host since `began`.
+    excused: Duration,
     began: Option<(Duration, Instant)>,
 }
 
 impl Budget {
     pub(crate) fn new(cpu_ms: u64, wall_ms: u64) -> Self {
-        Self { cpu: Duration::from_millis(cpu_ms), wall: Duration::from_millis(wall_ms), began: None }
+        Self {
+            cpu: Duration::from_millis(cpu_ms),
+            wall: Duration::from_millis(wall_ms),
+            excused: Duration::ZERO,
+            began: None,
+        }
     }
 
     /// Looks at the clocks; answers the fault once the budget is used up.
@@ -36,12 +47,25 @@ impl Budget {
         let now = Instant::now();
         let (cpu_began, began) = *self.began.get_or_insert((cpu_now, now));
         if cpu_now.saturating_sub(cpu_began) >= self.cpu {
-            return Some(Fault::CpuTime { limit_ms: millis(self.cpu) });
+            return Some(Fault::CpuTime {
+                limit_ms: millis(self.cpu),
+            });
         }
-        if now.duration_since(began) >= self.wall {
-            return Some(Fault::WallClock { limit_ms: millis(self.wall) });
+        if now.duration_since(began).saturating_sub(self.excused) >= self.wall {
+            return Some(Fault::WallClock {
+                limit_ms: millis(self.wall),
+            });
         }
         None
+    }
+
+    /// The guest waited this long for the host.
+    pub(crate) fn excuse(&mut self, waited: Duration) {
+        // The guest looks at the epoch in its own code only, so a wait lies before the first
+        // look, and was never counted, or after it.
+        if self.began.is_some() {
+            self.excused += waited;
+        }
     }
 }
 
@@ -51,7 +75,10 @@ fn millis(duration: Duration) -> u64 {
 
 fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// Raises the epoch while calls run, and sleeps while none do.
@@ -71,20 +98,37 @@ pub(crate) struct Ticking<'a>(&'a Ticker);
 
 impl Ticker {
     pub(crate) fn start(engine: Engine) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { calls: AtomicUsize::new(0), stop: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            calls: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+        });
         let seen = Arc::clone(&shared);
-        let handle = std::thread::Builder::new().name("epoch-ticker".to_owned()).spawn(move || {
-            while !seen.stop.load(Ordering::Acquire) {
-                if seen.calls.load(Ordering::Acquire) == 0 {
-                    std::thread::park();
-                } else {
-                    std::thread::sleep(TICK);
-                    engine.increment_epoch();
+        let handle = std::thread::Builder::new()
+            .name("epoch-ticker".to_owned())
+            .spawn(move || {
+                let mut idle_ticks = 0;
+                while !seen.stop.load(Ordering::Acquire) {
+                    idle_ticks = match seen.calls.load(Ordering::Acquire) {
+                        0 => idle_ticks + 1,
+                        _ => 0,
+                    };
+                    if idle_ticks > IDLE_TICKS {
+                        // No wake-up is lost: an `unpark` between the look above and here makes
+                        // this return at once.
+                        std::thread::park();
+                        idle_ticks = 0;
+                    } else {
+                        std::thread::sleep(TICK);
+                        engine.increment_epoch();
+                    }
                 }
-            }
-        })?;
+            })?;
         let thread = handle.thread().clone();
-        Ok(Self { shared, thread, handle: Some(handle) })
+        Ok(Self {
+            shared,
+            thread,
+            handle: Some(handle),
+        })
     }
 
     pub(crate) fn ticking(&self) -> Ticking<'_> {

@@ -15,11 +15,22 @@ const CORE_MODULE: [u8; 4] = [1, 0, 0, 0];
 /// Checks and compiles a binary.
 pub(crate) fn compile(engine: &Engine, bytes: &[u8], limit: usize) -> Result<Component, Refusal> {
     if bytes.len() > limit {
-        return Err(Refusal::TooLarge { bytes: bytes.len(), limit });
+        return Err(Refusal::TooLarge {
+            bytes: bytes.len(),
+            limit,
+        });
     }
-    if !bytes.starts_with(MAGIC) || bytes.len() < 8 {
+    if !bytes.starts_with(MAGIC) {
         let start: Vec<u8> = bytes.iter().copied().take(16).collect();
-        return Err(Refusal::NotWebAssembly { start: String::from_utf8_lossy(&start).into_owned() });
+        return Err(Refusal::NotWebAssembly {
+            start: String::from_utf8_lossy(&start).into_owned(),
+        });
+    }
+    if bytes.len() < 8 {
+        return Err(Refusal::Damaged(format!(
+            "it ends after {} bytes",
+            bytes.len()
+        )));
     }
     let encoded;
     let bytes = if bytes[4..8] == CORE_MODULE {
@@ -28,17 +39,31 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8], limit: usize) -> Result<Com
     } else {
         bytes
     };
-    let component = Component::new(engine, bytes).map_err(|error| Refusal::Damaged(root_cause(&error)))?;
+    let component = Component::new(engine, bytes).map_err(|error| not_compiled(bytes, &error))?;
     check_exports(engine, &component)?;
     check_imports(engine, &component)?;
     Ok(component)
 }
 
+/// Tells what is damaged from what is whole and does not fit into the pool.
+fn not_compiled(bytes: &[u8], error: &wasmtime::Error) -> Refusal {
+    match Component::new(&Engine::default(), bytes) {
+        Ok(_) => Refusal::Compile(format!("{error:#}")),
+        Err(damage) => Refusal::Damaged(root_cause(&damage)),
+    }
+}
+
 fn componentize(module: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let encoder = wit_component::ComponentEncoder::default().validate(true).module(module);
+    let encoder = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(module);
     let encoded = encoder.and_then(|mut encoder| encoder.encode());
     encoded.map_err(|error| {
-        let reason = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        let reason = error
+            .chain()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(": ");
         // Whether the module is whole decides which advice helps.
         match wasmtime::Module::validate(&Engine::default(), module) {
             Ok(()) => Refusal::NoComponentTypes(reason),
@@ -48,19 +73,36 @@ fn componentize(module: &[u8]) -> Result<Vec<u8>, Refusal> {
 }
 
 fn check_exports(engine: &Engine, component: &Component) -> Result<(), Refusal> {
-    let names: Vec<String> =
-        component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect();
+    let names: Vec<String> = component
+        .component_type()
+        .exports(engine)
+        .map(|(name, _)| name.to_owned())
+        .collect();
     let wanted = format!("{HANDLER}@{VERSION}");
-    let handlers: Vec<&String> = names.iter().filter(|name| split(name).0 == HANDLER).collect();
+    let handlers: Vec<&String> = names
+        .iter()
+        .filter(|name| split(name).0 == HANDLER)
+        .collect();
     match handlers.as_slice() {
         [one] if split(one).1.starts_with("0.1.") => Ok(()),
         [] => {
-            let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            let found = if names.is_empty() {
+                "nothing".to_owned()
+            } else {
+                names.join(", ")
+            };
             Err(Refusal::MissingExport { wanted, found })
         }
         others => {
-            let found = others.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
-            Err(Refusal::OtherVersion { found, offered: wanted })
+            let found = others
+                .iter()
+                .map(|name| name.as_str())
+                .collect::<Vec<_>>()
+                .join(" and ");
+            Err(Refusal::OtherVersion {
+                found,
+                offered: wanted,
+            })
         }
     }
 }
@@ -69,11 +111,18 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<(), Refusal> 
     for (name, _) in component.component_type().imports(engine) {
         let (interface, version) = split(name);
         if NOT_YET.contains(&interface) {
-            return Err(Refusal::NotYet { name: name.to_owned() });
+            return Err(Refusal::NotYet {
+                name: name.to_owned(),
+            });
         }
         if !OFFERED.contains(&interface) || !version.starts_with("0.1.") {
-            let offered = OFFERED.map(|interface| format!("{interface}@{VERSION}")).join(", ");
-            return Err(Refusal::UnknownImport { name: name.to_owned(), offered });
+            let offered = OFFERED
+                .map(|interface| format!("{interface}@{VERSION}"))
+                .join(", ");
+            return Err(Refusal::UnknownImport {
+                name: name.to_owned(),
+                offered,
+            });
         }
     }
     Ok(())
@@ -81,7 +130,11 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<(), Refusal> 
 
 /// The interfaces that a component asks for, without their version.
 pub(crate) fn asked(engine: &Engine, component: &Component) -> Vec<String> {
-    component.component_type().imports(engine).map(|(name, _)| split(name).0.to_owned()).collect()
+    component
+        .component_type()
+        .imports(engine)
+        .map(|(name, _)| split(name).0.to_owned())
+        .collect()
 }
 
 /// `package:name/interface@version` in two.

@@ -19,6 +19,12 @@ pub(crate) struct Guest {
     pub(crate) budget: Budget,
     pub(crate) log_lines: u32,
     pub(crate) log_lines_dropped: u32,
+    /// What the guest last complained about; a panic writes its message there.
+    pub(crate) last_error: Option<String>,
+    pub(crate) state_calls: u32,
+    pub(crate) state_bytes: usize,
+    /// All its linear memories together.
+    pub(crate) memory_bytes: usize,
     /// The event at hand, for log lines.
     pub(crate) event_id: String,
     /// During `describe` nothing but `log` works.
@@ -28,7 +34,11 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(plugin: Arc<str>, limits: Arc<Limits>, settings: Arc<HashMap<String, String>>) -> Self {
+    pub(crate) fn new(
+        plugin: Arc<str>,
+        limits: Arc<Limits>,
+        settings: Arc<HashMap<String, String>>,
+    ) -> Self {
         Self {
             plugin,
             settings,
@@ -37,6 +47,10 @@ impl Guest {
             limits,
             log_lines: 0,
             log_lines_dropped: 0,
+            last_error: None,
+            state_calls: 0,
+            state_bytes: 0,
+            memory_bytes: 0,
             event_id: String::new(),
             describing: false,
             fault: None,
@@ -49,6 +63,9 @@ impl Guest {
         self.budget = Budget::new(self.limits.cpu_ms, self.limits.wall_ms);
         self.log_lines = 0;
         self.log_lines_dropped = 0;
+        self.last_error = None;
+        self.state_calls = 0;
+        self.state_bytes = 0;
         self.event_id.clear();
         self.event_id.push_str(event_id);
         self.fault = None;
@@ -72,19 +89,41 @@ impl Guest {
 }
 
 impl ResourceLimiter for Guest {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
-        if desired <= self.limits.memory_bytes {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // It fails by the guest's own declaration; what is counted is never uncounted.
             return Ok(true);
         }
-        self.fault = Some(Fault::Memory { limit_bytes: self.limits.memory_bytes });
+        let total = self
+            .memory_bytes
+            .saturating_add(desired.saturating_sub(current));
+        if total <= self.limits.memory_bytes {
+            self.memory_bytes = total;
+            return Ok(true);
+        }
+        self.fault = Some(Fault::Memory {
+            limit_bytes: self.limits.memory_bytes,
+        });
         Ok(false)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
         if desired <= self.limits.table_elements {
             return Ok(true);
         }
-        self.fault = Some(Fault::Table { limit_elements: self.limits.table_elements });
+        self.fault = Some(Fault::Table {
+            limit_elements: self.limits.table_elements,
+        });
         Ok(false)
     }
 }

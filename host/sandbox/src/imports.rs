@@ -1,17 +1,24 @@
 //! What a plugin may call: `log`, `settings` and `state`.
 
+use std::time::Instant;
+
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, Result};
 
 use crate::bindings::carillon::plugin::{log, settings, state, types};
 use crate::guest::Guest;
 use crate::model::Fault;
+use crate::state::{State, StateUnavailable};
 
 const MAX_KEY_BYTES: usize = 512;
 
 /// The interfaces that a plugin may import, without versions.
-pub(crate) const OFFERED: [&str; 4] =
-    ["carillon:plugin/types", "carillon:plugin/log", "carillon:plugin/settings", "carillon:plugin/state"];
+pub(crate) const OFFERED: [&str; 4] = [
+    "carillon:plugin/types",
+    "carillon:plugin/log",
+    "carillon:plugin/settings",
+    "carillon:plugin/state",
+];
 
 /// Declared in the package, and not served yet.
 pub(crate) const NOT_YET: [&str; 1] = ["carillon:plugin/http"];
@@ -29,14 +36,23 @@ impl types::Host for Guest {}
 
 impl log::Host for Guest {
     fn write(&mut self, level: log::Level, message: String) -> Result<()> {
-        if self.log_lines == self.limits.log_lines {
-            self.log_lines_dropped += 1;
+        let dropped = self.log_lines >= self.limits.log_lines;
+        if dropped {
+            self.log_lines_dropped = self.log_lines_dropped.saturating_add(1);
+        } else {
+            self.log_lines += 1;
+        }
+        // An error may be the reason of the trap that follows: a flood must not hide it.
+        if dropped && level != log::Level::Error {
             return Ok(());
         }
-        self.log_lines += 1;
-        let line = shorten(&message, self.limits.log_line_bytes);
-        // A line must stay one line, whatever the guest puts into it.
-        let line = line.replace(|c: char| c.is_control(), " ");
+        let line = one_line(&message, self.limits.log_line_bytes);
+        if level == log::Level::Error {
+            self.last_error = Some(line.clone());
+        }
+        if dropped {
+            return Ok(());
+        }
         let (plugin, event) = (&*self.plugin, self.event_id.as_str());
         match level {
             log::Level::Trace => tracing::trace!(target: "plugin", plugin, event, "{line}"),
@@ -49,8 +65,9 @@ impl log::Host for Guest {
     }
 }
 
-fn shorten(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
+/// A line must stay one line, whatever the guest puts into it.
+fn one_line(text: &str, bytes: usize) -> String {
+    text[..text.floor_char_boundary(bytes)].replace(char::is_control, " ")
 }
 
 impl settings::Host for Guest {
@@ -62,7 +79,7 @@ impl settings::Host for Guest {
 
 impl state::Host for Guest {
     fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
-        self.refuse_in_describe("state")?;
+        self.count_state_call()?;
         if !valid_key(&key) {
             return Ok(None);
         }
@@ -75,7 +92,7 @@ impl state::Host for Guest {
         value: Vec<u8>,
         time_to_live: Option<u64>,
     ) -> Result<std::result::Result<(), state::Error>> {
-        self.refuse_in_describe("state")?;
+        self.count_state_call()?;
         if !valid_key(&key) {
             return Ok(Err(state::Error::InvalidKey));
         }
@@ -83,12 +100,11 @@ impl state::Host for Guest {
     }
 
     fn delete(&mut self, key: String) -> Result<()> {
-        self.refuse_in_describe("state")?;
+        self.count_state_call()?;
         if !valid_key(&key) {
             return Ok(());
         }
-        let done = self.state.delete(&key);
-        self.served(done)
+        self.served(|state| state.delete(&key))
     }
 
     fn increment(
@@ -97,18 +113,27 @@ impl state::Host for Guest {
         by: i64,
         time_to_live: Option<u64>,
     ) -> Result<std::result::Result<i64, state::Error>> {
-        self.refuse_in_describe("state")?;
+        self.count_state_call()?;
         if !valid_key(&key) {
             return Ok(Err(state::Error::InvalidKey));
         }
         let current = match self.state_get(&key)? {
             None => 0,
-            Some(bytes) => match std::str::from_utf8(&bytes).ok().and_then(|text| text.parse::<i64>().ok()) {
+            Some(bytes) => match std::str::from_utf8(&bytes)
+                .ok()
+                .and_then(|text| text.parse::<i64>().ok())
+            {
                 Some(number) => number,
                 None => return Ok(Err(state::Error::NotANumber)),
             },
         };
-        let Some(sum) = current.checked_add(by) else { return Ok(Err(state::Error::NotANumber)) };
+        let Some(sum) = current.checked_add(by) else {
+            return Ok(Err(state::Error::NotANumber));
+        };
+        let time_to_live = match time_to_live {
+            Some(new) => Some(new),
+            None => self.served(|state| state.remaining_ms(&key))?,
+        };
         let set = self.state_set(&key, sum.to_string().into_bytes(), time_to_live)?;
         Ok(set.map(|()| sum))
     }
@@ -120,8 +145,7 @@ fn valid_key(key: &str) -> bool {
 
 impl Guest {
     fn state_get(&mut self, key: &str) -> Result<Option<Vec<u8>>> {
-        let value = self.state.get(key);
-        self.served(value)
+        self.served(|state| state.get(key))
     }
 
     fn state_set(
@@ -133,16 +157,44 @@ impl Guest {
         if value.len() > self.limits.state_value_bytes {
             return Ok(Err(state::Error::ValueTooLarge));
         }
-        let stored = self.state.set(key, value, time_to_live_ms);
-        let fits = self.served(stored)?;
-        Ok(if fits { Ok(()) } else { Err(state::Error::QuotaExceeded) })
+        let written = self.state_bytes.saturating_add(key.len() + value.len());
+        if written > self.limits.state_bytes {
+            return Ok(Err(state::Error::QuotaExceeded));
+        }
+        self.state_bytes = written;
+        let fits = self.served(|state| state.set(key, value, time_to_live_ms))?;
+        Ok(if fits {
+            Ok(())
+        } else {
+            Err(state::Error::QuotaExceeded)
+        })
     }
 
-    fn served<T>(&mut self, result: std::result::Result<T, crate::state::StateUnavailable>) -> Result<T> {
+    fn served<T>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn State) -> std::result::Result<T, StateUnavailable>,
+    ) -> Result<T> {
+        let asked = Instant::now();
+        let result = ask(&mut *self.state);
+        self.budget.excuse(asked.elapsed());
         result.map_err(|error| {
             self.fault = Some(Fault::Host(error.to_string()));
             wasmtime::Error::msg(error.to_string())
         })
+    }
+
+    fn count_state_call(&mut self) -> Result<()> {
+        self.refuse_in_describe("state")?;
+        if self.state_calls >= self.limits.state_calls {
+            let fault = Fault::StateCalls {
+                limit: self.limits.state_calls,
+            };
+            let reason = fault.to_string();
+            self.fault = Some(fault);
+            return Err(wasmtime::Error::msg(reason));
+        }
+        self.state_calls += 1;
+        Ok(())
     }
 
     fn refuse_in_describe(&mut self, interface: &str) -> Result<()> {

@@ -4,11 +4,14 @@
 //! or says why not ([`Refusal`]). A [`Session`] handles events with a plugin's warm
 //! instance, under its [`Limits`], on the caller's thread.
 
+mod answer;
 mod bindings;
 mod budget;
 mod component;
+mod description;
 mod guest;
 mod imports;
+mod json;
 mod limits;
 mod model;
 mod plugin;

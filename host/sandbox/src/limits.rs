@@ -21,7 +21,7 @@ pub struct Limits {
     pub cpu_ms: u64,
     /// The ceiling by the wall clock of one call, in milliseconds.
     pub wall_ms: u64,
-    /// Linear memory of an instance, in bytes.
+    /// Linear memory of an instance, all its memories together, in bytes.
     pub memory_bytes: usize,
     /// Elements of each table of an instance.
     pub table_elements: usize,
@@ -35,6 +35,10 @@ pub struct Limits {
     pub log_line_bytes: usize,
     /// The largest value in the state, in bytes.
     pub state_value_bytes: usize,
+    /// Calls of `state` in one call of the plugin.
+    pub state_calls: u32,
+    /// What one call of the plugin may write to the state, keys and values, in bytes.
+    pub state_bytes: usize,
     /// After this many calls an instance is replaced.
     pub calls_per_instance: u64,
     /// When instances are made.
@@ -53,6 +57,8 @@ impl Default for Limits {
             log_lines: 32,
             log_line_bytes: 1_024,
             state_value_bytes: 64 << 10,
+            state_calls: 1_000,
+            state_bytes: 1 << 20,
             calls_per_instance: 10_000,
             isolation: Isolation::Warm,
         }
@@ -70,6 +76,9 @@ pub struct SandboxConfig {
     pub max_instances: u32,
     /// How many idle instances are kept warm.
     pub max_warm_instances: usize,
+    /// How much linear memory idle instances may keep, in bytes. Memory does not shrink, so
+    /// one large event would otherwise be paid for until the instance is replaced.
+    pub max_warm_memory_bytes: usize,
     /// The guest's stack, in bytes.
     pub stack_bytes: usize,
     /// The largest memory grant of any plugin, in bytes.
@@ -84,6 +93,7 @@ impl Default for SandboxConfig {
             max_binary_bytes: 16 << 20,
             max_instances: 1_200,
             max_warm_instances: 1_024,
+            max_warm_memory_bytes: 1 << 30,
             stack_bytes: 512 << 10,
             max_memory_bytes: 128 << 20,
             max_table_elements: 20_000,

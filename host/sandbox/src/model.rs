@@ -231,6 +231,12 @@ pub enum Fault {
         /// The limit.
         limit_bytes: usize,
     },
+    /// The guest asked the state too often in one call.
+    #[error("it called `state` more than {limit} times for one event")]
+    StateCalls {
+        /// The limit.
+        limit: u32,
+    },
     /// The answer breaks a rule of the interface.
     #[error("its answer is not valid: {0}")]
     Answer(String),
@@ -254,6 +260,7 @@ impl Fault {
             Self::Table { .. } => "table",
             Self::Stack => "stack",
             Self::Output { .. } => "output",
+            Self::StateCalls { .. } => "state-calls",
             Self::Answer(_) => "answer",
             Self::Instance(_) => "instance",
             Self::Host(_) => "host",

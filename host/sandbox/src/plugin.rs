@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use carillon_events::Subscription;
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::bindings;
 use crate::budget::Ticker;
 use crate::component;
+use crate::description::{check_description, check_settings};
 use crate::guest::Guest;
 use crate::imports;
 use crate::limits::{Limits, SandboxConfig};
-use crate::model::{Description, Setting};
+use crate::model::{Description, Fault};
 use crate::refusal::Refusal;
 use crate::session::{Live, Session};
 use crate::warm::Warm;
@@ -44,7 +44,9 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sandbox").field("config", &self.inner.config).finish_non_exhaustive()
+        f.debug_struct("Sandbox")
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,13 +90,27 @@ impl Sandbox {
     /// When the platform has no room for the pool, in the engine's own words.
     pub fn new(config: SandboxConfig) -> Result<Self, String> {
         let failed = |what: &str, error: String| {
-            format!("the plugin engine could not be started ({what}): {error}; lower sandbox.max_instances or sandbox.max_memory_bytes")
+            format!(
+                "the plugin engine could not be started ({what}): {error}; lower sandbox.max_instances or sandbox.max_memory_bytes"
+            )
         };
-        let engine = Engine::new(&engine_config(&config)).map_err(|error| failed("engine", format!("{error:#}")))?;
-        let linker = imports::linker(&engine).map_err(|error| failed("imports", format!("{error:#}")))?;
-        let ticker = Ticker::start(engine.clone()).map_err(|error| failed("ticker", error.to_string()))?;
-        let warm = Warm::new(config.max_warm_instances);
-        Ok(Self { inner: Arc::new(Inner { engine, ticker, warm, linker, config, next_plugin: AtomicU64::new(1) }) })
+        let engine = Engine::new(&engine_config(&config))
+            .map_err(|error| failed("engine", format!("{error:#}")))?;
+        let linker =
+            imports::linker(&engine).map_err(|error| failed("imports", format!("{error:#}")))?;
+        let ticker =
+            Ticker::start(engine.clone()).map_err(|error| failed("ticker", error.to_string()))?;
+        let warm = Warm::new(config.max_warm_instances, config.max_warm_memory_bytes);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                engine,
+                ticker,
+                warm,
+                linker,
+                config,
+                next_plugin: AtomicU64::new(1),
+            }),
+        })
     }
 
     /// Checks, compiles and describes a binary, with what `configured` gives for the plugin's
@@ -107,22 +123,34 @@ impl Sandbox {
         bytes: &[u8],
         configured: impl FnOnce(&str) -> (Limits, HashMap<String, String>),
     ) -> Result<Plugin, Refusal> {
-        let component = component::compile(&self.inner.engine, bytes, self.inner.config.max_binary_bytes)?;
+        let component = component::compile(
+            &self.inner.engine,
+            bytes,
+            self.inner.config.max_binary_bytes,
+        )?;
         let asked = component::asked(&self.inner.engine, &component);
         let wrong = |error: wasmtime::Error| Refusal::WrongTypes(format!("{error:#}"));
-        let pre = self.inner.linker.instantiate_pre(&component).map_err(wrong)?;
+        let pre = self
+            .inner
+            .linker
+            .instantiate_pre(&component)
+            .map_err(wrong)?;
         let pre = bindings::PluginPre::new(pre).map_err(wrong)?;
         let description = self.describe(&pre)?;
         let (limits, mut settings) = configured(&description.name);
         check_settings(&description, &mut settings)?;
+        let name: Arc<str> = description.name.as_str().into();
+        let limits = Arc::new(self.grantable(&name, limits));
+        let settings = Arc::new(settings);
+        self.try_limits(&pre, &name, &limits, &settings)?;
         Ok(Plugin {
             inner: Arc::new(Compiled {
                 key: self.inner.next_plugin.fetch_add(1, Ordering::Relaxed),
                 sandbox: self.clone(),
                 pre,
-                name: description.name.as_str().into(),
-                limits: Arc::new(self.grantable(limits)),
-                settings: Arc::new(settings),
+                name,
+                limits,
+                settings,
                 description,
                 sha256: hex(&Sha256::digest(bytes)),
                 asked,
@@ -131,21 +159,60 @@ impl Sandbox {
     }
 
     /// The pool has room for no more than the largest grants.
-    fn grantable(&self, limits: Limits) -> Limits {
+    fn grantable(&self, plugin: &str, limits: Limits) -> Limits {
+        let SandboxConfig {
+            max_memory_bytes,
+            max_table_elements,
+            ..
+        } = self.inner.config;
+        if limits.memory_bytes > max_memory_bytes || limits.table_elements > max_table_elements {
+            tracing::warn!(
+                plugin,
+                memory_bytes = limits.memory_bytes,
+                max_memory_bytes,
+                table_elements = limits.table_elements,
+                max_table_elements,
+                "the plugin's limits are lowered to the largest that [sandbox] grants"
+            );
+        }
         Limits {
-            memory_bytes: limits.memory_bytes.min(self.inner.config.max_memory_bytes),
-            table_elements: limits.table_elements.min(self.inner.config.max_table_elements),
+            memory_bytes: limits.memory_bytes.min(max_memory_bytes),
+            table_elements: limits.table_elements.min(max_table_elements),
             ..limits
         }
     }
 
     fn describe(&self, pre: &bindings::PluginPre<Guest>) -> Result<Description, Refusal> {
-        let limits = Arc::new(self.grantable(Limits::default()));
-        let mut live = Live::new(self, pre, "unnamed".into(), limits, Arc::default())
-            .map_err(|fault| Refusal::Describe(fault.to_string()))?;
+        let name: Arc<str> = "unnamed".into();
+        let limits = Arc::new(self.grantable(&name, Limits::default()));
+        let failed = |fault: Fault| Refusal::Describe(fault.to_string());
+        // Before the instance is made: what runs at its start is the guest's code, too.
         let _ticking = self.inner.ticker.ticking();
-        let said = live.describe().map_err(|fault| Refusal::Describe(fault.to_string()))?;
-        check_description(said)
+        let mut live = Live::new(self, pre, name, limits, Arc::default()).map_err(failed)?;
+        check_description(live.describe().map_err(failed)?)
+    }
+
+    /// Refuses what would fail on every event because its limits are too small for it.
+    fn try_limits(
+        &self,
+        pre: &bindings::PluginPre<Guest>,
+        name: &Arc<str>,
+        limits: &Arc<Limits>,
+        settings: &Arc<HashMap<String, String>>,
+    ) -> Result<(), Refusal> {
+        let _ticking = self.inner.ticker.ticking();
+        Live::new(
+            self,
+            pre,
+            Arc::clone(name),
+            Arc::clone(limits),
+            Arc::clone(settings),
+        )
+        .map(drop)
+        .map_err(|fault| Refusal::Limits {
+            plugin: name.to_string(),
+            fault: fault.to_string(),
+        })
     }
 }
 
@@ -177,7 +244,10 @@ impl Plugin {
     /// Whether its calls must run one after another over shared state.
     #[must_use]
     pub fn imports_state(&self) -> bool {
-        self.inner.asked.iter().any(|interface| interface == "carillon:plugin/state")
+        self.inner
+            .asked
+            .iter()
+            .any(|interface| interface == "carillon:plugin/state")
     }
 
     /// Its limits.
@@ -223,74 +293,11 @@ fn engine_config(config: &SandboxConfig) -> Config {
     engine
 }
 
-fn check_description(said: bindings::carillon::plugin::types::Description) -> Result<Description, Refusal> {
-    let invalid = |reason: String| Err(Refusal::Description(reason));
-    let name_fits = !said.name.is_empty()
-        && said.name.len() <= 64
-        && said.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && said.name.starts_with(|c: char| c.is_ascii_lowercase());
-    if !name_fits {
-        return invalid(format!(
-            "its name {:?} must begin with a letter and consist of lower-case letters, digits and hyphens, 64 at most",
-            said.name
-        ));
-    }
-    let numbers: Vec<&str> = said.version.split('.').collect();
-    if numbers.len() != 3 || numbers.iter().any(|n| n.parse::<u32>().is_err()) {
-        return invalid(format!("its version {:?} must be three numbers, major.minor.patch", said.version));
-    }
-    if said.summary.len() > 500 || said.summary.contains(char::is_control) {
-        return invalid("its summary must be one line of at most 500 bytes".to_owned());
-    }
-    if said.subscriptions.is_empty() {
-        return invalid("it subscribes to nothing, so it would never be called".to_owned());
-    }
-    if said.subscriptions.len() > 100 || said.settings.len() > 100 {
-        return invalid("it has more than 100 subscriptions or settings".to_owned());
-    }
-    let mut subscriptions = Vec::with_capacity(said.subscriptions.len());
-    for text in &said.subscriptions {
-        match Subscription::parse(text) {
-            Ok(subscription) => subscriptions.push(subscription),
-            Err(error) => return invalid(format!("its subscription {text:?}: {error}")),
-        }
-    }
-    let settings = said
-        .settings
-        .into_iter()
-        .map(|setting| Setting { key: setting.key, summary: setting.summary, default: setting.default })
-        .collect();
-    Ok(Description { name: said.name, version: said.version, summary: said.summary, subscriptions, settings })
-}
-
-/// Fills in defaults; refuses what is missing and what nobody reads.
-fn check_settings(description: &Description, given: &mut HashMap<String, String>) -> Result<(), Refusal> {
-    let known: Vec<&str> = description.settings.iter().map(|setting| setting.key.as_str()).collect();
-    if let Some(key) = given.keys().find(|key| !known.contains(&key.as_str())) {
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        return Err(Refusal::UnknownSetting { plugin: description.name.clone(), key: key.clone(), known });
-    }
-    for setting in &description.settings {
-        if given.contains_key(&setting.key) {
-            continue;
-        }
-        match &setting.default {
-            Some(default) => given.insert(setting.key.clone(), default.clone()),
-            None => {
-                return Err(Refusal::MissingSetting {
-                    plugin: description.name.clone(),
-                    key: setting.key.clone(),
-                    summary: setting.summary.clone(),
-                });
-            }
-        };
-    }
-    Ok(())
-}
-
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

@@ -4,7 +4,9 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It is not WebAssembly.
-    #[error("this is not WebAssembly: it begins with {start:?}; build the plugin for wasm32-unknown-unknown and give the .wasm file")]
+    #[error(
+        "this is not WebAssembly: it begins with {start:?}; build the plugin for wasm32-unknown-unknown and give the .wasm file"
+    )]
     NotWebAssembly {
         /// Its first bytes.
         start: String,
@@ -13,10 +15,14 @@ pub enum Refusal {
     #[error("this WebAssembly is damaged or cut off: {0}; build or copy it again")]
     Damaged(String),
     /// It is a core module of no known interface.
-    #[error("this is a WebAssembly module without component types, so it cannot say what it imports and exports: {0}; build it with the Carillon plugin SDK, or give a component")]
+    #[error(
+        "this is a WebAssembly module without component types, so it cannot say what it imports and exports: {0}; build it with the Carillon plugin SDK, or give a component"
+    )]
     NoComponentTypes(String),
     /// It is larger than allowed.
-    #[error("this binary has {bytes} bytes and at most {limit} are loaded; build it with optimisation, or raise sandbox.max_binary_bytes")]
+    #[error(
+        "this binary has {bytes} bytes and at most {limit} are loaded; build it with optimisation, or raise sandbox.max_binary_bytes"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -24,7 +30,9 @@ pub enum Refusal {
         limit: usize,
     },
     /// It lacks the export that makes a plugin.
-    #[error("this component does not export {wanted}; it exports {found}: it is made for another world")]
+    #[error(
+        "this component does not export {wanted}; it exports {found}: it is made for another world"
+    )]
     MissingExport {
         /// What a plugin exports.
         wanted: String,
@@ -32,7 +40,9 @@ pub enum Refusal {
         found: String,
     },
     /// It was made for another version of the interface.
-    #[error("this plugin was made for {found} and this host offers {offered}; update whichever is older")]
+    #[error(
+        "this plugin was made for {found} and this host offers {offered}; update whichever is older"
+    )]
     OtherVersion {
         /// What it exports.
         found: String,
@@ -48,7 +58,9 @@ pub enum Refusal {
         offered: String,
     },
     /// It imports something that is declared but not offered yet.
-    #[error("this plugin imports {name}, which this host does not offer yet; remove the calls to it, or wait for a host that does")]
+    #[error(
+        "this plugin imports {name}, which this host does not offer yet; remove the calls to it, or wait for a host that does"
+    )]
     NotYet {
         /// The import.
         name: String,
@@ -63,7 +75,9 @@ pub enum Refusal {
     #[error("what this plugin says of itself is not valid: {0}")]
     Description(String),
     /// A required setting has no value.
-    #[error("the plugin {plugin} needs the setting \"{key}\" ({summary}); give it in [plugins.{plugin}.settings]")]
+    #[error(
+        "the plugin {plugin} needs the setting \"{key}\" ({summary}); give it in [plugins.{plugin}.settings]"
+    )]
     MissingSetting {
         /// The plugin.
         plugin: String,
@@ -73,7 +87,9 @@ pub enum Refusal {
         summary: String,
     },
     /// A setting has a value that nobody reads.
-    #[error("[plugins.{plugin}.settings] has \"{key}\", which the plugin does not read; it reads {known}")]
+    #[error(
+        "[plugins.{plugin}.settings] has \"{key}\", which the plugin does not read; it reads {known}"
+    )]
     UnknownSetting {
         /// The plugin.
         plugin: String,
@@ -82,7 +98,19 @@ pub enum Refusal {
         /// What it reads.
         known: String,
     },
-    /// The engine failed.
-    #[error("the plugin could not be compiled: {0}")]
+    /// It does not even start under the limits that it is given.
+    #[error(
+        "the plugin {plugin} cannot be started under its limits: {fault}; raise them in [plugins.{plugin}.limits]"
+    )]
+    Limits {
+        /// The plugin.
+        plugin: String,
+        /// What went wrong.
+        fault: String,
+    },
+    /// It is whole, and more than the sandbox has room for.
+    #[error(
+        "this plugin does not fit into the sandbox: {0}; raise the limit in [sandbox], or build it smaller"
+    )]
     Compile(String),
 }

@@ -18,13 +18,29 @@ pub trait State: Send {
     ///
     /// # Errors
     /// When the state cannot be read at the moment.
-    fn set(&mut self, key: &str, value: Vec<u8>, time_to_live_ms: Option<u64>) -> Result<bool, StateUnavailable>;
+    fn set(
+        &mut self,
+        key: &str,
+        value: Vec<u8>,
+        time_to_live_ms: Option<u64>,
+    ) -> Result<bool, StateUnavailable>;
 
     /// Removes a key.
     ///
     /// # Errors
     /// When the state cannot be read at the moment.
     fn delete(&mut self, key: &str) -> Result<(), StateUnavailable>;
+
+    /// How long until the key is hidden, in milliseconds; nothing for a key that is missing or
+    /// stays. `increment` without a time-to-live keeps what remains. A state whose keys never
+    /// expire need not answer.
+    ///
+    /// # Errors
+    /// When the state cannot be read at the moment.
+    fn remaining_ms(&mut self, key: &str) -> Result<Option<u64>, StateUnavailable> {
+        let _ = key;
+        Ok(None)
+    }
 }
 
 /// For plugins that do not import `state`.

@@ -1,106 +1,217 @@
 //! The group commit: many shares, one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::PoisonError;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::cursors::CursorTable;
+use crate::decisions::DecisionsWritten;
 use crate::entry::Publication;
 use crate::error::ShareError;
 use crate::open::{Store, read, write};
 use crate::share::Share;
 use crate::state::StateVersions;
+use crate::writer::Writer;
 use crate::{dead_letters, decisions, effects};
 
-struct GroupWritten {
-    publications: Vec<Publication>,
-    hours: BTreeSet<i64>,
-    waiting: bool,
-    dead_letters: bool,
+/// What is told to the rest of the host once a group stands.
+#[derive(Default)]
+pub(crate) struct Announcement {
+    pub(crate) publications: Vec<Publication>,
+    pub(crate) decisions: DecisionsWritten,
+    pub(crate) waiting: bool,
+    pub(crate) dead_letters: bool,
 }
+
+/// Why no share of a group was written.
+enum GroupError {
+    /// The database cannot write; fewer shares at a time would not change that.
+    Database(ShareError),
+    /// One share or another is to blame.
+    Share(ShareError),
+}
+
+impl GroupError {
+    fn from_sqlx(error: &sqlx::Error) -> Self {
+        let share = ShareError::from_sqlx(error);
+        if ShareError::is_of_the_database(error) { Self::Database(share) } else { Self::Share(share) }
+    }
+}
+
+type Results = Vec<Result<(), ShareError>>;
 
 impl Store {
     /// Writes a group of shares in one transaction and answers one result a share, in
     /// order. A share that has lost its right (its cursor or its plugin's state moved
-    /// meanwhile) is left out; if the database refuses the group, each share is written
-    /// alone, so that one bad value cannot stop the others.
+    /// meanwhile) is left out; if the database refuses the group, its halves are written by
+    /// themselves, and so on, so that one bad value cannot stop the others.
+    ///
+    /// May be dropped at any await: what was committed is announced all the same.
     pub async fn commit(&self, shares: &[Share]) -> Vec<Result<(), ShareError>> {
         let started = Instant::now();
-        let mut writer = self.inner.writer.lock().await;
-        let all: Vec<&Share> = shares.iter().collect();
-        let results = match self.commit_group(&mut writer, &all).await {
-            Ok(results) => results,
-            Err(error) if all.len() == 1 => vec![Err(error)],
-            Err(error) => {
-                tracing::warn!(%error, shares = all.len(), "a group commit failed; its shares are written one by one");
-                let mut results = Vec::with_capacity(all.len());
-                for share in all {
-                    let alone = self.commit_group(&mut writer, &[share]).await;
-                    results.push(alone.and_then(|mut results| {
-                        results.pop().unwrap_or_else(|| Err(ShareError::Unavailable("no result".to_owned())))
-                    }));
-                }
-                results
-            }
-        };
-        drop(writer);
+        let mut results: Vec<Option<Result<(), ShareError>>> = vec![None; shares.len()];
+        let all: Vec<usize> = (0..shares.len()).collect();
+        self.commit_in_pieces(shares, &all, &mut results).await;
         metrics::histogram!("carillon_commit_seconds").record(started.elapsed().as_secs_f64());
         metrics::histogram!("carillon_commit_shares").record(shares.len() as f64);
-        results
+        let unanswered = || Err(ShareError::Unavailable("no result".to_owned()));
+        results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
     }
 
-    async fn commit_group(
+    async fn commit_in_pieces(
         &self,
-        writer: &mut SqliteConnection,
+        shares: &[Share],
+        all: &[usize],
+        results: &mut [Option<Result<(), ShareError>>],
+    ) {
+        let mut pieces: Vec<Vec<usize>> = vec![all.to_vec()];
+        // Shares whose plugin state follows on a share of another piece.
+        let mut out_of_line: Vec<usize> = Vec::new();
+        let mut progress = false;
+        loop {
+            let Some(piece) = pieces.pop() else {
+                // What they follow on may stand by now.
+                if out_of_line.is_empty() || !progress {
+                    return;
+                }
+                progress = false;
+                pieces.push(std::mem::take(&mut out_of_line));
+                continue;
+            };
+            let members: Vec<&Share> = piece.iter().map(|index| &shares[*index]).collect();
+            match self.commit_group(&members).await {
+                Ok(answers) => {
+                    for (index, answer) in piece.iter().zip(answers) {
+                        match answer {
+                            Ok(()) => progress = true,
+                            Err(ShareError::StateConflict) => out_of_line.push(*index),
+                            Err(_) => {}
+                        }
+                        results[*index] = Some(answer);
+                    }
+                    if piece.len() == all.len() {
+                        return;
+                    }
+                }
+                Err(GroupError::Share(error)) if piece.len() > 1 => {
+                    tracing::warn!(%error, shares = piece.len(), "a group commit failed; its halves are written by themselves");
+                    let (first, second) = piece.split_at(piece.len() / 2);
+                    pieces.push(second.to_vec());
+                    pieces.push(first.to_vec());
+                }
+                Err(GroupError::Share(error) | GroupError::Database(error)) => {
+                    for index in piece {
+                        results[index] = Some(Err(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn commit_group(&self, shares: &[&Share]) -> Result<Results, GroupError> {
+        if shares.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut writer = self.writer().await;
+        let fail = |error: sqlx::Error| GroupError::from_sqlx(&error);
+        writer.begin().await.map_err(fail)?;
+        match self.write_group(writer.conn(), shares).await {
+            Ok((results, Some(announcement))) => {
+                self.finish(writer, announcement).await.map_err(fail)?;
+                Ok(results)
+            }
+            Ok((results, None)) => {
+                writer.rollback().await;
+                Ok(results)
+            }
+            Err(error) => {
+                writer.rollback().await;
+                Err(fail(error))
+            }
+        }
+    }
+
+    async fn write_group(
+        &self,
+        conn: &mut SqliteConnection,
         shares: &[&Share],
-    ) -> Result<Vec<Result<(), ShareError>>, ShareError> {
-        let fail = |error: sqlx::Error| ShareError::from_sqlx(&error);
-        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(fail)?;
-        let mut cursors = CursorTable::load(&mut tx, shares).await.map_err(fail)?;
-        let states = StateVersions::load(&mut tx, shares).await.map_err(fail)?;
-        let mut results: Vec<Result<(), ShareError>> = shares.iter().map(|share| cursors.check(share)).collect();
-        states.strike_out(shares, &mut results);
-        for (share, result) in shares.iter().zip(&results) {
-            if result.is_ok() {
-                // Fails only where two shares of the group move one cursor; then the group
-                // is written share by share.
-                cursors.apply(share)?;
+    ) -> Result<(Results, Option<Announcement>), sqlx::Error> {
+        let mut cursors = CursorTable::load(conn, shares).await?;
+        let states = StateVersions::load(conn, shares).await?;
+        let hours = read(&self.inner.hours).clone();
+        let mut results: Results = vec![Ok(()); shares.len()];
+        loop {
+            self.strike_out_decided(shares, &hours, &mut results);
+            cursors.reset();
+            for (share, result) in shares.iter().zip(&mut results).filter(|(_, result)| result.is_ok()) {
+                *result = cursors.apply(share);
+            }
+            // A share that falls takes its cursor and its place among the states back.
+            if !states.strike_out(shares, &mut results) {
+                break;
             }
         }
         let accepted: Vec<&Share> =
             shares.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(share, _)| *share).collect();
         if accepted.is_empty() {
-            return Ok(results);
+            return Ok((results, None));
         }
-        let known_hours = read(&self.inner.hours).clone();
+        let now_ms = now_ms();
         let window = i64::from(self.inner.config.duplicate_window_hours);
-        let written = async {
-            let now_ms = now_ms();
-            cursors.write(&mut tx).await?;
-            StateVersions::write(&mut tx, &accepted).await?;
-            let hours = decisions::write_all(&mut tx, &known_hours, window, now_ms, &accepted).await?;
-            let dead_letters = dead_letters::write_all(&mut tx, &accepted, now_ms).await?;
-            let effects = effects::write_all(&mut tx, &accepted, now_ms).await?;
-            Ok(GroupWritten { publications: effects.publications, hours, waiting: effects.waiting, dead_letters })
-        }
-        .await
-        .map_err(fail)?;
-        tx.commit().await.map_err(fail)?;
-        self.announce(written);
-        Ok(results)
+        cursors.write(conn).await?;
+        StateVersions::write(conn, &accepted).await?;
+        let decisions = decisions::write_all(conn, &hours, window, now_ms, &accepted).await?;
+        let dead_letters = dead_letters::write_all(conn, &accepted, now_ms).await?;
+        let effects = effects::write_all(conn, &accepted, now_ms).await?;
+        let announcement =
+            Announcement { publications: effects.publications, decisions, waiting: effects.waiting, dead_letters };
+        Ok((results, Some(announcement)))
     }
 
-    fn announce(&self, written: GroupWritten) {
-        if !written.hours.is_empty() {
-            write(&self.inner.hours).extend(written.hours);
+    fn strike_out_decided(&self, shares: &[&Share], hours: &BTreeSet<i64>, results: &mut Results) {
+        let recent = self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut group = HashSet::new();
+        for (share, result) in shares.iter().zip(results).filter(|(_, result)| result.is_ok()) {
+            if recent.holds_any_of(share, &group, |hour| hours.contains(&hour)) {
+                *result = Err(ShareError::AlreadyDecided("by another partition at the same time".to_owned()));
+                continue;
+            }
+            group.extend(share.decisions.iter().map(|decision| (decision.event_key, decision.plugin.0)));
         }
-        self.publish(&written.publications);
-        if written.waiting {
+    }
+
+    /// Commits and announces, in a task of its own: if the caller is dropped meanwhile, what
+    /// stands is still told.
+    pub(crate) async fn finish(
+        &self,
+        mut writer: OwnedMutexGuard<Writer>,
+        announcement: Announcement,
+    ) -> Result<(), sqlx::Error> {
+        let store = self.clone();
+        let finished = tokio::spawn(async move {
+            writer.commit().await?;
+            // The writer is still held, so that publishers hear the commits in their order.
+            store.announce(announcement);
+            Ok(())
+        });
+        // It fails to join only while the runtime shuts down, or if a publisher panicked.
+        finished.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    }
+
+    fn announce(&self, announcement: Announcement) {
+        let DecisionsWritten { made, decided } = announcement.decisions;
+        if !made.is_empty() {
+            write(&self.inner.hours).extend(made);
+        }
+        self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner).remember(decided);
+        self.publish(&announcement.publications);
+        if announcement.waiting {
             self.inner.waiting_stored.notify_one();
         }
-        if written.dead_letters {
+        if announcement.dead_letters {
             self.inner.dead_letter_stored.notify_one();
         }
     }

@@ -89,4 +89,20 @@ impl ShareError {
             other => Self::Unavailable(other.to_string()),
         }
     }
+
+    /// Whether the trouble is the database's own (full disk, failing disk, a lock), so that
+    /// writing less at a time would not help.
+    pub(crate) fn is_of_the_database(error: &sqlx::Error) -> bool {
+        match error {
+            sqlx::Error::Database(db) => {
+                // The low byte of an extended result code is the primary one:
+                // https://www.sqlite.org/rescode.html
+                let primary = db.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+                // BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB
+                matches!(primary, Some(5..=11 | 13..=15 | 26))
+            }
+            sqlx::Error::Encode(_) => false,
+            _ => true,
+        }
+    }
 }

@@ -81,6 +81,14 @@ impl NotificationId {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid().into_bytes())
     }
 
+    /// The time of the event, milliseconds since 1970.
+    #[must_use]
+    pub fn time_ms(&self) -> i64 {
+        let mut time = [0; 8];
+        time[2..].copy_from_slice(&self.0[..6]);
+        i64::from_be_bytes(time)
+    }
+
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
@@ -151,6 +159,7 @@ mod tests {
         let earlier = NotificationId::derive(1_000, "b", "p", "r", "c", None, 0);
         let later = NotificationId::derive(2_000, "a", "p", "r", "c", None, 0);
         assert!(earlier < later);
+        assert_eq!((earlier.time_ms(), later.time_ms()), (1_000, 2_000));
         assert_eq!(later.to_string().parse::<NotificationId>().unwrap(), later);
     }
 }

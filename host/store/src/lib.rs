@@ -17,11 +17,13 @@ mod error;
 mod identity;
 mod maintenance;
 mod open;
+mod recent;
 mod registry;
 mod share;
 mod state;
 mod streams;
 mod visibility;
+mod writer;
 
 pub use cursors::{Cursor, PartitionCursors};
 pub use dead_letters::{DeadLetterRow, StoredDeadLetter};

@@ -17,6 +17,8 @@ use tokio::sync::{Mutex, Notify};
 use crate::entry::{Publication, Publisher};
 use crate::error::StoreError;
 use crate::identity::{PluginId, VersionId};
+use crate::recent::Recent;
+use crate::writer::Writer;
 
 /// How the store keeps and forgets.
 #[derive(Debug, Clone, Deserialize)]
@@ -54,7 +56,7 @@ impl std::fmt::Debug for Store {
 }
 
 pub(crate) struct Inner {
-    pub(crate) writer: Mutex<SqliteConnection>,
+    pub(crate) writer: Arc<Mutex<Writer>>,
     pub(crate) readers: SqlitePool,
     pub(crate) config: StoreConfig,
     /// Drawn when the database was made. Clients hold it beside their offsets: another
@@ -65,6 +67,9 @@ pub(crate) struct Inner {
     pub(crate) versions: RwLock<HashMap<(PluginId, String), VersionId>>,
     /// The hours for which a table of decisions exists.
     pub(crate) hours: RwLock<BTreeSet<i64>>,
+    /// What was decided last: a decision may fall between a lane's look at the store and
+    /// its commit.
+    pub(crate) recent: std::sync::Mutex<Recent>,
     publishers: RwLock<Vec<Arc<dyn Publisher>>>,
     /// Rung when a notification was stored that waits for its time.
     pub(crate) waiting_stored: Notify,
@@ -95,6 +100,8 @@ impl Store {
             .pragma("temp_store", "MEMORY")
             .pragma("wal_autocheckpoint", "4000")
             .pragma("mmap_size", "268435456")
+            // After a burst the write-ahead log gives its space back.
+            .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
         let mut writer = options.clone().connect().await.map_err(open)?;
         sqlx::migrate!("./migrations")
@@ -118,13 +125,14 @@ impl Store {
             .map_err(open)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                writer: Mutex::new(writer),
+                writer: Arc::new(Mutex::new(Writer::new(writer))),
                 readers,
                 config,
                 epoch,
                 plugin_names: RwLock::new(plugin_names),
                 versions: RwLock::default(),
                 hours: RwLock::new(hours.into_iter().collect()),
+                recent: std::sync::Mutex::default(),
                 publishers: RwLock::default(),
                 waiting_stored: Notify::new(),
                 dead_letter_stored: Notify::new(),

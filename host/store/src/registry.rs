@@ -14,7 +14,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn log(&self, cluster: &str, topic: &str, now_ms: i64) -> Result<LogId, StoreError> {
-        let mut writer = self.inner.writer.lock().await;
+        let mut writer = self.writer().await;
         sqlx::query_scalar(
             "INSERT INTO logs (cluster, topic, seen_ms) VALUES (?, ?, ?)
              ON CONFLICT (cluster, topic) DO UPDATE SET seen_ms = excluded.seen_ms RETURNING id",
@@ -22,7 +22,7 @@ impl Store {
         .bind(cluster)
         .bind(topic)
         .bind(now_ms)
-        .fetch_one(&mut *writer)
+        .fetch_one(writer.conn())
         .await
         .map(LogId)
         .map_err(StoreError::database("register a log"))
@@ -49,12 +49,12 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn plugin(&self, name: &str) -> Result<PluginId, StoreError> {
-        let mut writer = self.inner.writer.lock().await;
+        let mut writer = self.writer().await;
         let id = sqlx::query_scalar(
             "INSERT INTO plugins (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id",
         )
         .bind(name)
-        .fetch_one(&mut *writer)
+        .fetch_one(writer.conn())
         .await
         .map(PluginId)
         .map_err(StoreError::database("register a plugin"))?;
@@ -77,7 +77,7 @@ impl Store {
         if let Some(id) = read(&self.inner.versions).get(&key) {
             return Ok(*id);
         }
-        let mut writer = self.inner.writer.lock().await;
+        let mut writer = self.writer().await;
         let id = sqlx::query_scalar(
             "INSERT INTO plugin_versions (plugin_id, version, sha256, loaded_ms) VALUES (?, ?, ?, ?)
              ON CONFLICT (plugin_id, sha256) DO UPDATE SET loaded_ms = excluded.loaded_ms RETURNING id",
@@ -86,7 +86,7 @@ impl Store {
         .bind(version)
         .bind(sha256)
         .bind(now_ms)
-        .fetch_one(&mut *writer)
+        .fetch_one(writer.conn())
         .await
         .map(VersionId)
         .map_err(StoreError::database("register a version"))?;
@@ -110,14 +110,14 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn forget_ended_logs(&self, cluster_prefix: &str, current: &str) -> Result<u64, StoreError> {
-        let mut writer = self.inner.writer.lock().await;
+        let mut writer = self.writer().await;
         let rows = sqlx::query(
             "DELETE FROM cursors WHERE log_id IN
              (SELECT id FROM logs WHERE substr(cluster, 1, length(?1)) = ?1 AND cluster <> ?2)",
         )
         .bind(cluster_prefix)
         .bind(current)
-        .execute(&mut *writer)
+        .execute(writer.conn())
         .await
         .map_err(StoreError::database("forget ended logs"))?;
         Ok(rows.rows_affected())

@@ -306,6 +306,14 @@ impl Host {
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Refused where it was stopped before; then the folder is still there.
+        let _ = self.child.end();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
 /// An HTTP client with the tests' bound on every request.
 ///
 /// # Errors

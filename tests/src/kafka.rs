@@ -254,6 +254,14 @@ impl Kafka {
     }
 }
 
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        // Refused where it was stopped before; then the folder is still there.
+        let _ = self.child.end();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
 /// Hands one record to a producer, waiting where its queue is full.
 ///
 /// # Errors

@@ -201,6 +201,8 @@ impl ProducerConfig {
             .set("batch.size", self.batch_size.to_string())
             .set("linger.ms", self.linger_ms.to_string())
             .set("queue.buffering.max.kbytes", (self.buffer_memory / 1024).max(1).to_string())
+            // An event may have 1 MiB; a dead letter carries its headers on top.
+            .set("message.max.bytes", (2 << 20).to_string())
             .set("compression.type", "lz4");
         Ok(client)
     }

@@ -1,11 +1,12 @@
 //! The group consumer: joins the group, hands partitions out and takes them back.
 //!
-//! One thread polls librdkafka. Within its rebalance callback it asks [`Positions`] where
-//! each new partition starts, and on a revocation it waits, for a bounded time, until the
-//! work on the partitions is drained. Work that has not drained by then is fenced by the
-//! store's compare-and-set.
+//! One thread polls librdkafka. When the group gives partitions to this host, it asks
+//! [`Positions`] where they start, gives each a queue of its own, and only then lets
+//! librdkafka fetch. On a revocation it waits, for a bounded time, until the work on the
+//! partitions is drained. Work that has not drained by then is fenced by the store's
+//! compare-and-set.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,14 +24,14 @@ use crate::cluster::Cluster;
 use crate::config::ConsumerConfig;
 use crate::error::BusError;
 use crate::partition::Partition;
-use crate::record::LogRecord;
 
 /// How long a revocation waits for work on its partitions. Well below the five minutes of
 /// `max.poll.interval.ms` after which the group would expel this host.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(100);
-/// A queue that stays silent for this long is empty.
-const SILENCE: Duration = Duration::from_millis(5);
+/// How long until a start that could not be found is asked for again, and until partitions
+/// are taken up again after trouble.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// One partition of one topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,11 +68,11 @@ pub enum Start {
 
 /// Knows where partitions start. Called on the consumer's own thread; may block.
 pub trait Positions: Send + Sync + 'static {
-    /// Where `partition`, which holds `watermarks`, starts.
+    /// Where these partitions, with what they hold, start; one answer each, in order.
     ///
     /// # Errors
     /// In words, when it cannot be said at the moment; it is asked again.
-    fn start(&self, partition: &PartitionId, watermarks: Watermarks) -> Result<Start, String>;
+    fn starts(&self, partitions: &[(PartitionId, Watermarks)]) -> Result<Vec<Start>, String>;
 }
 
 /// A partition that was given to this host.
@@ -98,13 +99,42 @@ pub enum ConsumerEvent {
     Assigned(Box<Assigned>),
     /// A partition waits for the operator.
     Stopped(PartitionId, String),
+    /// These partitions are no longer this host's.
+    Revoked(Vec<PartitionId>),
+    /// The client has failed for good; only a restart helps.
+    Failed(String),
 }
 
 /// The group consumer. Dropping it leaves the group.
 pub struct Consumer {
     client: Arc<BaseConsumer<GroupContext>>,
-    stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the polling thread is told.
+#[derive(Default)]
+struct Orders {
+    stop: AtomicBool,
+    take_up_again: AtomicBool,
+}
+
+/// Asks for the partitions to be taken up again, see [`Consumer::again`].
+#[derive(Clone)]
+pub struct Again(Arc<Orders>);
+
+impl fmt::Debug for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Again").finish_non_exhaustive()
+    }
+}
+
+impl Again {
+    /// All partitions of this host are drained and taken up again from their stored positions,
+    /// after a pause.
+    pub fn take_up(&self) {
+        self.0.take_up_again.store(true, Ordering::Release);
+    }
 }
 
 impl fmt::Debug for Consumer {
@@ -125,7 +155,9 @@ impl Consumer {
         positions: Arc<dyn Positions>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<ConsumerEvent>), BusError> {
         let partitions = cluster.partitions(config, topics)?;
-        let context = GroupContext { positions, state: Mutex::default() };
+        // Bounded by the number of partitions: a few events an assignment.
+        let (events, receiver) = mpsc::unbounded_channel();
+        let context = GroupContext { state: Mutex::default(), events: events.clone() };
         let client: BaseConsumer<GroupContext> =
             config.client(cluster.bootstrap_servers(), cluster.is_embedded(), partitions)?.create_with_context(context)?;
         if let Some(unread) = cluster.unread() {
@@ -134,15 +166,14 @@ impl Consumer {
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         client.subscribe(&names)?;
         let client = Arc::new(client);
-        let stop = Arc::new(AtomicBool::new(false));
-        // Bounded by the number of partitions: one event an assignment.
-        let (events, receiver) = mpsc::unbounded_channel();
+        let orders = Arc::new(Orders::default());
         let poller = Poller {
             client: Arc::clone(&client),
             cluster: cluster.clone(),
+            positions,
             events,
-            early: HashMap::new(),
-            stop: Arc::clone(&stop),
+            orders: Arc::clone(&orders),
+            not_before: Instant::now(),
         };
         let thread = std::thread::Builder::new()
             .name("kafka-consumer".to_owned())
@@ -151,7 +182,7 @@ impl Consumer {
                 section: "notification_service.kafka",
                 reason: format!("the consumer's thread could not be started: {error}"),
             })?;
-        Ok((Self { client, stop, thread: Some(thread) }, receiver))
+        Ok((Self { client, orders, thread: Some(thread) }, receiver))
     }
 
     /// Commits offsets to Kafka, for those who watch lag. Failures are logged: the store's
@@ -171,9 +202,15 @@ impl Consumer {
         }
     }
 
+    /// For those who find that a partition cannot go on as it was taken up.
+    #[must_use]
+    pub fn again(&self) -> Again {
+        Again(Arc::clone(&self.orders))
+    }
+
     /// Leaves the group: partitions are revoked and drained first. Blocks.
     pub fn leave(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        self.orders.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was reported when it happened.
             let _ = thread.join();
@@ -189,15 +226,16 @@ impl Drop for Consumer {
 
 /// What librdkafka calls back into.
 pub(crate) struct GroupContext {
-    positions: Arc<dyn Positions>,
     state: Mutex<GroupState>,
+    events: mpsc::UnboundedSender<ConsumerEvent>,
 }
 
 #[derive(Default)]
 struct GroupState {
-    /// Assigned within the callback, not yet handed out.
-    fresh: Vec<(PartitionId, i64, Watermarks)>,
-    stopped: Vec<(PartitionId, String)>,
+    /// What the group has given to this host and is not taken up yet.
+    given: Option<Vec<PartitionId>>,
+    /// What was taken up, whether it is read or stopped.
+    owned: Vec<PartitionId>,
     working: HashMap<PartitionId, (watch::Sender<bool>, std::sync::Weak<()>)>,
 }
 
@@ -206,63 +244,11 @@ impl GroupContext {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn assign(&self, client: &BaseConsumer<Self>, offered: &TopicPartitionList) {
-        let mut list = TopicPartitionList::new();
-        for element in offered.elements() {
-            let id = PartitionId { topic: element.topic().into(), partition: element.partition() };
-            let (start, watermarks) = self.start(client, &id);
-            match start {
-                Start::At(offset) => {
-                    if let Err(error) = list.add_partition_offset(&id.topic, id.partition, Offset::Offset(offset)) {
-                        self.state().stopped.push((id, error.to_string()));
-                        continue;
-                    }
-                    self.state().fresh.push((id, offset, watermarks));
-                }
-                Start::Stopped(reason) => self.state().stopped.push((id, reason)),
-            }
-        }
-        if let Err(error) = client.assign(&list) {
-            tracing::error!(%error, "librdkafka refused an assignment");
-        }
-    }
-
-    /// Asks until there is an answer: reading from a wrong place would lose events, and
-    /// giving the partition back would only hand the trouble to another host.
-    fn start(&self, client: &BaseConsumer<Self>, id: &PartitionId) -> (Start, Watermarks) {
-        let mut pause = Duration::from_millis(100);
-        let began = Instant::now();
-        loop {
-            let answer = client
-                .fetch_watermarks(&id.topic, id.partition, Duration::from_secs(10))
-                .map_err(|error| error.to_string())
-                .map(|(low, high)| Watermarks { low, high })
-                .and_then(|watermarks| Ok((self.positions.start(id, watermarks)?, watermarks)));
-            match answer {
-                Ok(answer) => return answer,
-                Err(reason) if began.elapsed() > Duration::from_secs(120) => {
-                    let nowhere = Watermarks { low: 0, high: 0 };
-                    return (Start::Stopped(format!("its start could not be found: {reason}")), nowhere);
-                }
-                Err(reason) => {
-                    tracing::warn!(partition = %id, reason, "the start of a partition cannot be found yet");
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_secs(5));
-                }
-            }
-        }
-    }
-
-    fn revoke(&self, revoked: &TopicPartitionList) {
-        let ids: HashSet<PartitionId> = revoked
-            .elements()
-            .iter()
-            .map(|element| PartitionId { topic: element.topic().into(), partition: element.partition() })
-            .collect();
+    /// Tells the work on these partitions to end and waits until it has.
+    fn drain(&self, ids: &HashSet<PartitionId>) {
         let waiting: Vec<_> = {
             let mut state = self.state();
-            state.fresh.retain(|(id, ..)| !ids.contains(id));
-            state.stopped.retain(|(id, _)| !ids.contains(id));
+            state.owned.retain(|id| !ids.contains(id));
             ids.iter().filter_map(|id| state.working.remove(id).map(|work| (id.clone(), work))).collect()
         };
         for (_, (revoked, _)) in &waiting {
@@ -278,8 +264,17 @@ impl GroupContext {
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
-        tracing::info!(partitions = ids.len(), "partitions were taken back by the group");
+        // Nobody listens while the process ends.
+        let _ = self.events.send(ConsumerEvent::Revoked(ids.iter().cloned().collect()));
     }
+}
+
+fn ids(list: &TopicPartitionList) -> Vec<PartitionId> {
+    let elements = list.elements();
+    elements
+        .iter()
+        .map(|element| PartitionId { topic: element.topic().into(), partition: element.partition() })
+        .collect()
 }
 
 impl ClientContext for GroupContext {
@@ -291,17 +286,21 @@ impl ClientContext for GroupContext {
 
 impl ConsumerContext for GroupContext {
     fn rebalance(&self, client: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(client, list),
-            other => {
-                if other != RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS {
-                    tracing::warn!(error = %RDKafkaErrorCode::from(other), "rebalance");
-                }
-                self.revoke(list);
-                if let Err(error) = client.unassign() {
-                    tracing::warn!(%error, "librdkafka refused to give partitions back");
-                }
-            }
+        if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            // Taken up by the polling thread: it may have to ask several times where to start,
+            // and must go on polling meanwhile.
+            self.state().given = Some(ids(list));
+            return;
+        }
+        if event != RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS {
+            tracing::warn!(error = %RDKafkaErrorCode::from(event), "rebalance");
+        }
+        self.state().given = None;
+        let revoked: HashSet<PartitionId> = ids(list).into_iter().collect();
+        self.drain(&revoked);
+        tracing::info!(partitions = revoked.len(), "partitions were taken back by the group");
+        if let Err(error) = client.unassign() {
+            tracing::warn!(%error, "librdkafka refused to give partitions back");
         }
     }
 }
@@ -309,85 +308,135 @@ impl ConsumerContext for GroupContext {
 struct Poller {
     client: Arc<BaseConsumer<GroupContext>>,
     cluster: Cluster,
+    positions: Arc<dyn Positions>,
     events: mpsc::UnboundedSender<ConsumerEvent>,
-    /// Records that came before their partition had a queue of its own.
-    early: HashMap<PartitionId, VecDeque<LogRecord>>,
-    stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
+    /// Nothing is taken up before this time.
+    not_before: Instant,
 }
 
 impl Poller {
     fn run(mut self) {
-        while !self.stop.load(Ordering::Acquire) {
-            self.poll_once(POLL);
-            self.hand_out();
+        while !self.orders.stop.load(Ordering::Acquire) {
+            self.poll();
+            if self.orders.take_up_again.swap(false, Ordering::AcqRel) {
+                self.give_up_all();
+            }
+            self.take_up();
         }
         self.client.unsubscribe();
         // The revocation comes through the callback.
         let deadline = Instant::now() + DRAIN_PATIENCE + Duration::from_secs(5);
-        while !self.client.context().state().working.is_empty() && Instant::now() < deadline {
-            self.poll_once(POLL);
+        while !self.client.context().state().owned.is_empty() && Instant::now() < deadline {
+            self.poll();
         }
     }
 
-    /// Answers whether a record came.
-    fn poll_once(&mut self, patience: Duration) -> bool {
-        match self.client.poll(patience) {
-            None => false,
-            Some(Ok(message)) => {
-                let id = PartitionId { topic: message.topic().into(), partition: message.partition() };
-                self.early.entry(id).or_default().push_back(LogRecord::from_message(&message));
-                true
-            }
+    fn poll(&self) {
+        match self.client.poll(POLL) {
+            None => {}
+            // Each partition has a queue of its own before anything is fetched for it.
+            Some(Ok(message)) => tracing::error!(
+                topic = message.topic(),
+                partition = message.partition(),
+                offset = message.offset(),
+                "a record came by the common queue; its partition is taken up again"
+            ),
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                tracing::error!(error = %code, "the Kafka consumer has failed for good");
-                true
+                let reason = format!("the Kafka consumer has failed for good ({code}); restart the host");
+                tracing::error!(reason);
+                let _ = self.events.send(ConsumerEvent::Failed(reason));
             }
-            Some(Err(error)) => {
-                tracing::warn!(%error, "reading from Kafka");
-                true
-            }
+            Some(Err(error)) => tracing::warn!(%error, "reading from Kafka"),
         }
     }
 
-    /// Gives each new partition a queue of its own and hands it out.
-    fn hand_out(&mut self) {
-        let (fresh, stopped) = {
-            let mut state = self.client.context().state();
-            (std::mem::take(&mut state.fresh), std::mem::take(&mut state.stopped))
+    /// As if the group had taken all partitions away and given them back.
+    fn give_up_all(&mut self) {
+        let owned = self.client.context().state().owned.clone();
+        if owned.is_empty() {
+            return;
+        }
+        tracing::warn!(partitions = owned.len(), "partitions are taken up again from their stored positions");
+        self.client.context().drain(&owned.iter().cloned().collect());
+        if let Err(error) = self.client.unassign() {
+            tracing::warn!(%error, "librdkafka refused to give partitions back");
+        }
+        let mut state = self.client.context().state();
+        if state.given.is_none() {
+            state.given = Some(owned);
+        }
+        self.not_before = Instant::now() + PAUSE;
+    }
+
+    /// Takes up what the group has given, once it is known where to start.
+    fn take_up(&mut self) {
+        let Some(given) = self.client.context().state().given.clone() else { return };
+        if Instant::now() < self.not_before {
+            return;
+        }
+        let starts = match self.starts(&given) {
+            Ok(starts) => starts,
+            Err(reason) => {
+                tracing::warn!(reason, "it is not known yet where partitions start");
+                self.not_before = Instant::now() + PAUSE;
+                return;
+            }
         };
+        let mut list = TopicPartitionList::new();
+        let mut stopped = Vec::new();
+        let mut ready = Vec::new();
+        for ((id, watermarks), start) in starts {
+            match start {
+                Start::Stopped(reason) => stopped.push((id, reason)),
+                Start::At(offset) => {
+                    let added = list.add_partition_offset(&id.topic, id.partition, Offset::Offset(offset));
+                    // Taken before anything is fetched: no record can go astray.
+                    let queue = self.client.split_partition_queue(&id.topic, id.partition);
+                    match (added, queue) {
+                        (Ok(()), Some(queue)) => ready.push((id, offset, watermarks, queue)),
+                        (added, _) => stopped.push((id, format!("librdkafka gave it no queue ({added:?})"))),
+                    }
+                }
+            }
+        }
+        {
+            let mut state = self.client.context().state();
+            state.given = None;
+            state.owned = given;
+        }
+        if let Err(error) = self.client.assign(&list) {
+            tracing::error!(%error, "librdkafka refused an assignment");
+        }
+        tracing::info!(partitions = ready.len(), "partitions were given to this host by the group");
         for (id, reason) in stopped {
             tracing::error!(partition = %id, reason, "a partition is stopped and waits for the operator");
             let _ = self.events.send(ConsumerEvent::Stopped(id, reason));
         }
-        if fresh.is_empty() {
-            return;
-        }
-        tracing::info!(partitions = fresh.len(), "partitions were given to this host by the group");
-        let split: Vec<_> = fresh
-            .into_iter()
-            .map(|(id, next, watermarks)| {
-                let queue = self.client.split_partition_queue(&id.topic, id.partition);
-                (id, next, watermarks, queue)
-            })
-            .collect();
-        // From here on nothing new comes by the common queue; what still stands in it comes
-        // before everything in the partitions' own.
-        while self.poll_once(SILENCE) {}
-        for (id, next, watermarks, queue) in split {
-            let early = self.early.remove(&id).unwrap_or_default();
-            let Some(queue) = queue else {
-                let _ = self.events.send(ConsumerEvent::Stopped(id, "librdkafka gave it no queue".to_owned()));
-                continue;
-            };
+        for (id, next, watermarks, queue) in ready {
+            if let Some(unread) = self.cluster.unread() {
+                unread.track(&[id.topic.to_string()]);
+            }
             let (revoke, revoked) = watch::channel(false);
             let token = Arc::new(());
             self.client.context().state().working.insert(id.clone(), (revoke, Arc::downgrade(&token)));
-            let partition = Partition::new(id, next, early, queue, self.cluster.clone());
+            let partition = Partition::new(id, next, queue, self.cluster.clone());
             let assigned = Assigned { partition, watermarks, revoked, working: Working(token) };
-            if self.events.send(ConsumerEvent::Assigned(Box::new(assigned))).is_err() {
-                self.stop.store(true, Ordering::Release);
-            }
+            // Nobody listens while the process ends.
+            let _ = self.events.send(ConsumerEvent::Assigned(Box::new(assigned)));
         }
-        self.early.clear();
+    }
+
+    fn starts(&self, given: &[PartitionId]) -> Result<Vec<((PartitionId, Watermarks), Start)>, String> {
+        let mut held = Vec::with_capacity(given.len());
+        for id in given {
+            let (low, high) = self
+                .client
+                .fetch_watermarks(&id.topic, id.partition, Duration::from_secs(5))
+                .map_err(|error| format!("{id}: {error}"))?;
+            held.push((id.clone(), Watermarks { low, high }));
+        }
+        let starts = self.positions.starts(&held)?;
+        Ok(held.into_iter().zip(starts).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong between here and the brokers.
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// The bus cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,19 @@ pub enum SendError {
         /// The topic.
         topic: String,
     },
+}
+
+impl SendError {
+    /// Whether the record is larger than this client or the topic takes: sending it again does
+    /// not help.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        let Self::Kafka { source, .. } = self else { return false };
+        matches!(
+            source.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize)
+        )
+    }
 }
 
 /// A partition cannot be read where it was asked to be.

@@ -83,6 +83,8 @@ impl Producer {
         if let Some(unread) = self.cluster.unread() {
             unread.reserve(&record.topic, bytes).await;
         }
+        // Whoever asked may lose interest while there is no room in the local queue.
+        let reserved = Reserved { cluster: &self.cluster, topic: &record.topic, bytes };
         let headers = record.owned_headers();
         let (sender, report) = oneshot::channel();
         let mut opaque = Box::new(Report { sender, topic: record.topic.clone(), bytes });
@@ -99,15 +101,17 @@ impl Producer {
                 message = message.headers(headers);
             }
             match self.inner.send(message) {
-                Ok(()) => return Ok(Delivery { report, topic: record.topic }),
+                Ok(()) => {
+                    // From here on the delivery report settles it.
+                    std::mem::forget(reserved);
+                    return Ok(Delivery { report, topic: record.topic });
+                }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     opaque = back.delivery_opaque;
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 Err((source, _)) => {
-                    if let Some(unread) = self.cluster.unread() {
-                        unread.settle(&record.topic, bytes, None);
-                    }
+                    drop(reserved);
                     return Err(SendError::Kafka { topic: record.topic, source });
                 }
             }
@@ -131,6 +135,21 @@ impl Future for Delivery {
             Ok(Err(source)) => Err(SendError::Kafka { topic: self.topic.clone(), source }),
             Err(_) => Err(SendError::Closed { topic: self.topic.clone() }),
         })
+    }
+}
+
+/// Room that was reserved and not yet used.
+struct Reserved<'a> {
+    cluster: &'a Cluster,
+    topic: &'a str,
+    bytes: usize,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some(unread) = self.cluster.unread() {
+            unread.settle(self.topic, self.bytes, None);
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use crate::consumer::{PartitionId, Watermarks};
 use crate::error::{BusError, ReadError};
 use crate::record::LogRecord;
 
+/// The longest turn of a reader.
+const TURN: Duration = Duration::from_secs(5);
 const WATERMARK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A bounded number of readers that take turns.
@@ -60,8 +62,8 @@ impl ReaderPool {
         }
     }
 
-    /// Reads from `offset` on, at most `max_records` and up to but not including `until`, which
-    /// the log must reach. Waits for a turn.
+    /// Reads from `offset` on, at most `max_records` and about `max_bytes`, and up to but not
+    /// including `until`, which the log must reach. Waits for a turn.
     ///
     /// # Errors
     /// When the offset is not in the log, or no broker answers.
@@ -71,6 +73,7 @@ impl ReaderPool {
         offset: i64,
         until: i64,
         max_records: usize,
+        max_bytes: usize,
     ) -> Result<Stretch, ReadError> {
         if offset >= until {
             return Ok(Stretch { records: Vec::new(), next: offset });
@@ -86,14 +89,15 @@ impl ReaderPool {
             let id = id.clone();
             tokio::task::spawn_blocking(move || {
                 let mut reader = reader;
-                let result = reader.read(&id, offset, until, max_records);
+                let result = reader.read(&id, offset, until, max_records, max_bytes);
+                if result.is_err() {
+                    reader.place = None;
+                }
                 (reader, result)
             })
         };
         let (reader, result) = task.await.map_err(|error| failed(error.to_string()))?;
-        if result.is_ok() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
-        }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
         result
     }
 
@@ -120,38 +124,50 @@ impl Reader {
         &mut self,
         id: &PartitionId,
         offset: i64,
-        until: i64,
+        mut until: i64,
         max_records: usize,
+        max_bytes: usize,
     ) -> Result<Stretch, ReadError> {
         let failed = |error: KafkaError| ReadError::Failed {
             topic: id.topic.to_string(),
             partition: id.partition,
             reason: error.to_string(),
         };
-        if self.place.as_ref().is_none_or(|(place, next)| place != id || *next != offset) {
+        let moved = self.place.as_ref().is_none_or(|(place, next)| place != id || *next != offset);
+        if moved {
             self.place = None;
             let (low, high) =
                 self.client.fetch_watermarks(&id.topic, id.partition, WATERMARK_PATIENCE).map_err(failed)?;
             in_range(id, offset, Watermarks { low, high })?;
+            until = until.min(high);
             let mut list = TopicPartitionList::with_capacity(1);
             list.add_partition_offset(&id.topic, id.partition, Offset::Offset(offset)).map_err(failed)?;
             self.client.assign(&list).map_err(failed)?;
         }
         let mut records = Vec::new();
+        let mut bytes = 0;
         let mut next = offset;
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while records.len() < max_records && next < until && Instant::now() < deadline {
+        let mut ended = false;
+        let deadline = Instant::now() + TURN;
+        while records.len() < max_records && bytes < max_bytes && next < until && !ended && Instant::now() < deadline {
             match self.client.poll(Duration::from_millis(if records.is_empty() { 500 } else { 20 })) {
                 Some(Ok(message)) => {
                     next = message.offset() + 1;
-                    records.push(LogRecord::from_message(&message));
+                    let record = LogRecord::from_message(&message);
+                    bytes += record.size_bytes();
+                    records.push(record);
                 }
-                // The log ends here, so all up to `until` has been read.
-                Some(Err(KafkaError::PartitionEOF(_))) => next = next.max(until),
-                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                // The log reached `until` before this fetching began, so all up to there has been
+                // read. A reader that goes on from an earlier turn may find the end of that turn
+                // here, and must look again.
+                Some(Err(KafkaError::PartitionEOF(_))) if moved => next = next.max(until),
+                Some(Err(KafkaError::PartitionEOF(_))) => ended = true,
+                // librdkafka fetches nothing more after this.
+                Some(Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
                     let (low, high) =
                         self.client.fetch_watermarks(&id.topic, id.partition, WATERMARK_PATIENCE).map_err(failed)?;
                     in_range(id, next, Watermarks { low, high })?;
+                    return Err(failed(error));
                 }
                 Some(Err(error)) => return Err(failed(error)),
                 // Enough for a turn: what is there is worth more than waiting for the rest.
@@ -162,7 +178,7 @@ impl Reader {
         let overshot = records.last().is_some_and(|record| record.offset >= until);
         records.retain(|record| record.offset < until);
         // A reader that has read beyond cannot go on from `until` without seeking.
-        self.place = (!overshot && next < until).then(|| (id.clone(), next));
+        self.place = (!overshot && !ended && next < until).then(|| (id.clone(), next));
         Ok(Stretch { records, next: next.min(until) })
     }
 }

@@ -104,6 +104,14 @@ fn share_topics(configuration: &mut Configuration) {
 fn validate(configuration: &Configuration) -> Result<()> {
     configuration.booking_service.check().context("[booking_service]")?;
     configuration.gateway.check().context("[gateway]")?;
+    let sent_again_s = configuration.booking_service.duplicate_window_s;
+    let remembered_s = u64::from(configuration.store.duplicate_window_hours) * 3_600;
+    if sent_again_s > remembered_s {
+        bail!(
+            "booking_service.duplicate_window_s ({sent_again_s}) is longer than store.duplicate_window_hours ({} h): events that are sent again after a restart would be taken for new ones",
+            configuration.store.duplicate_window_hours
+        );
+    }
     let pipeline = &configuration.pipeline;
     for (key, value) in [
         ("max_attempts", u64::from(pipeline.max_attempts)),
@@ -227,6 +235,12 @@ heartbeat_interval_ms = 10000
         let cluster = carillon_bus::Cluster::servers(&configuration.booking_service.kafka.bootstrap_servers);
         let error = carillon_bus::Producer::new(&cluster, &configuration.booking_service.kafka).unwrap_err();
         assert!(error.to_string().contains("acks"), "{error}");
+    }
+
+    #[test]
+    fn events_are_not_sent_again_beyond_what_is_remembered() {
+        let configuration = parsed("[store]\nduplicate_window_hours = 1\n").unwrap();
+        assert!(validate(&configuration).unwrap_err().to_string().contains("duplicate_window_s"));
     }
 
     #[test]

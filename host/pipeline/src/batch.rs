@@ -14,8 +14,6 @@ pub(crate) struct Batch {
     pub(crate) start: i64,
     /// The cursor after it.
     pub(crate) next: i64,
-    /// The time of its last record, milliseconds since 1970.
-    pub(crate) logged_at_ms: i64,
 }
 
 /// One record.
@@ -49,8 +47,7 @@ impl Batch {
             .collect();
         let last = items.last().map(|item| &item.record);
         let next = last.map_or(start, |record| record.offset + 1);
-        let logged_at_ms = last.map_or(0, |record| record.timestamp_ms);
-        Self { partition, log, items, start, next, logged_at_ms }
+        Self { partition, log, items, start, next }
     }
 
     pub(crate) fn source(&self, item: &Item) -> Source {
@@ -60,6 +57,12 @@ impl Batch {
             offset: item.record.offset,
             logged_at_ms: item.record.timestamp_ms,
         }
+    }
+
+    /// The time of the last record before `next`, milliseconds since 1970; 0 if there is none.
+    pub(crate) fn logged_before(&self, next: i64) -> i64 {
+        let before = self.items.iter().rev().find(|item| item.record.offset < next);
+        before.map_or(0, |item| item.record.timestamp_ms)
     }
 
     /// A dead letter for a record of this batch.

@@ -1,7 +1,7 @@
 //! A run: one lane's events of one batch, called one after another on a worker thread.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::batch::{Batch, Decoded, Item, Why};
 use crate::direct;
 use crate::duplicates::{Novelty, Past};
-use crate::effects::effects;
+use crate::effects::{effects, size_bytes};
 use crate::plugins::{Code, Handler};
 use crate::state_space::{RunState, Ticket};
 use crate::workers::{Job, Progress, Workers};
@@ -31,8 +31,14 @@ pub(crate) struct Plan {
     batch: Arc<Batch>,
     steps: Vec<Step>,
     max_attempts: u32,
+    from: i64,
     next: i64,
+    /// Whether a run over shared state may stop when its slice is over.
+    in_parts: bool,
 }
+
+/// Beyond this much gathered output a run stops and goes on with the next share, in bytes.
+const RUN_BYTES: usize = 4 << 20;
 
 /// What a run came to, up to where it stopped.
 #[derive(Default)]
@@ -90,7 +96,7 @@ impl Plan {
                 Novelty::Impostor => steps.push(Step::Impostor { index }),
             }
         }
-        Self { handler: Arc::clone(handler), batch: Arc::clone(batch), steps, max_attempts, next: batch.next }
+        Self { handler: Arc::clone(handler), batch: Arc::clone(batch), steps, max_attempts, from, next: batch.next, in_parts: false }
     }
 
     /// Leaves only the first event to be handled.
@@ -99,6 +105,20 @@ impl Plan {
         if let Some(Step::Call { index, .. } | Step::Impostor { index }) = self.steps.first() {
             self.next = self.batch.items[*index].record.offset + 1;
         }
+    }
+
+    /// Lets a run over shared state stop when its slice is over, so that it does not hold its
+    /// thread; what it has done by then is a share of its own.
+    pub(crate) fn in_parts(mut self) -> Self {
+        self.in_parts = true;
+        self
+    }
+
+    /// The record of the first event to be handled.
+    pub(crate) fn first(&self) -> Option<usize> {
+        self.steps.first().map(|step| match step {
+            Step::Call { index, .. } | Step::Impostor { index } => *index,
+        })
     }
 
     /// The cursor once all of it is done.
@@ -110,14 +130,60 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// Runs on `workers`. The receiver fails if the host panicked meanwhile.
-    pub(crate) fn start(self, workers: &Workers) -> (oneshot::Receiver<RunResult>, Arc<AtomicBool>) {
+    /// Runs on `workers`.
+    pub(crate) fn start(self, workers: &Workers) -> RunHandle {
         let (done, result) = oneshot::channel();
-        let cancel = Arc::new(AtomicBool::new(false));
+        let control = Arc::new(RunControl::default());
         let (plugin, one_at_a_time) = (self.handler.id, self.handler.state.is_some());
-        let run = Run { plan: self, at: 0, result: RunResult::default(), done: Some(done), cancel: Arc::clone(&cancel) };
+        let run = Run {
+            plan: self,
+            at: 0,
+            result: RunResult::default(),
+            gathered_bytes: 0,
+            done: Some(done),
+            control: Arc::clone(&control),
+        };
         workers.submit(plugin, one_at_a_time, Box::new(run));
-        (result, cancel)
+        RunHandle { result, control }
+    }
+}
+
+/// A run that was started.
+pub(crate) struct RunHandle {
+    /// Fails if the host panicked meanwhile.
+    pub(crate) result: oneshot::Receiver<RunResult>,
+    control: Arc<RunControl>,
+}
+
+#[derive(Default)]
+struct RunControl {
+    cancelled: AtomicBool,
+    started: OnceLock<Instant>,
+}
+
+impl RunHandle {
+    /// Waits for the result until `patience` has passed since a thread took the run up, and until
+    /// `last` at the most. `None`: time is over; `Some(None)`: the host panicked.
+    pub(crate) async fn in_time(&mut self, patience: Duration, last: tokio::time::Instant) -> Option<Option<RunResult>> {
+        loop {
+            let now = tokio::time::Instant::now();
+            let deadline = match self.control.started.get() {
+                Some(started) => tokio::time::Instant::from_std(*started + patience),
+                None => now + patience,
+            };
+            let deadline = deadline.min(last);
+            match tokio::time::timeout_at(deadline, &mut self.result).await {
+                Ok(result) => return Some(result.ok()),
+                Err(_) if self.control.started.get().is_some_and(|started| started.elapsed() >= patience) => return None,
+                Err(_) if tokio::time::Instant::now() >= last => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Asks it to stop before its next event and to bring what it has.
+    pub(crate) fn cancel(&self) {
+        self.control.cancelled.store(true, Ordering::Relaxed);
     }
 }
 
@@ -125,20 +191,23 @@ struct Run {
     plan: Plan,
     at: usize,
     result: RunResult,
+    gathered_bytes: usize,
     done: Option<oneshot::Sender<RunResult>>,
-    cancel: Arc<AtomicBool>,
+    control: Arc<RunControl>,
 }
 
 impl Job for Run {
     fn run(&mut self, slice: Duration) -> Progress {
-        let until = Instant::now() + slice;
+        let now = Instant::now();
+        self.control.started.get_or_init(|| now);
+        let until = now + slice;
         let handler = Arc::clone(&self.plan.handler);
         let mut session = match &handler.code {
             Code::Sandboxed(plugin) => Some(plugin.session()),
             Code::DirectRequests => None,
         };
-        // A run over shared state is not interrupted: what runs between two of its parts would
-        // depend on the first and be depended on by the second.
+        // A run over shared state is not interrupted and gone on with: what runs between two of
+        // its parts would depend on the first and be depended on by the second. It may end early.
         let state = match handler.state.as_ref().map(RunState::begin).transpose() {
             Ok(state) => state,
             Err(error) => {
@@ -147,12 +216,15 @@ impl Job for Run {
             }
         };
         while self.at < self.plan.steps.len() && self.result.stop.is_none() {
-            if self.cancel.load(Ordering::Relaxed) {
+            let slice_is_over = Instant::now() >= until;
+            if state.is_none() && slice_is_over && !self.control.cancelled.load(Ordering::Relaxed) {
+                return Progress::More;
+            }
+            let enough = self.gathered_bytes + state.as_ref().map_or(0, RunState::written_bytes) > RUN_BYTES;
+            let part = slice_is_over && self.plan.in_parts;
+            if self.control.cancelled.load(Ordering::Relaxed) || (self.at > 0 && (enough || part)) {
                 self.stop_here(StopCause::Cancelled);
                 break;
-            }
-            if state.is_none() && Instant::now() >= until {
-                return Progress::More;
             }
             self.step(&handler, session.as_mut(), state.as_ref());
         }
@@ -163,12 +235,16 @@ impl Job for Run {
 impl Run {
     fn finish(&mut self, state: Option<&RunState>) -> Progress {
         let mut result = std::mem::take(&mut self.result);
+        if self.done.as_ref().is_none_or(oneshot::Sender::is_closed) {
+            // Nobody waits any more, so nothing of it stands, and nobody must build on it.
+            return Progress::Done;
+        }
         match state.and_then(RunState::finish) {
             None => {}
             Some(Some(writes)) => result.state = Some(writes),
             // Another run was undone under this one: nothing of it stands.
             Some(None) => {
-                let offset = self.plan.batch.start;
+                let offset = self.plan.from;
                 let cause = StopCause::Host { error: "its state was undone by another lane".to_owned() };
                 result = RunResult { stop: Some(Stop { offset, cause }), ..RunResult::default() };
             }
@@ -232,6 +308,7 @@ impl Run {
                 handler.counters.handled.increment(1);
                 let effects = effects(handler, batch, item, decoded, actions);
                 self.decide(handler, batch, item, decoded, Outcome::Handled, effects.len(), attempt);
+                self.gathered_bytes += effects.iter().map(size_bytes).sum::<usize>();
                 self.result.effects.extend(effects.into_iter().map(|effect| (index, effect)));
                 return;
             }
@@ -254,7 +331,7 @@ impl Run {
                 handler.counters.retried.increment(1);
                 ("retry", reason)
             }
-            Err(Fault::Host(error) | Fault::Instance(error)) => {
+            Err(Fault::Host(error)) => {
                 self.stop_here(StopCause::Host { error });
                 return;
             }

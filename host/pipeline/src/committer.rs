@@ -2,18 +2,31 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use carillon_store::{PluginId, Share, ShareError, Store};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::backoff::pause;
 use crate::state_space::{Standing, Ticket};
 
 /// A share on its way into the store.
 struct Waiting {
     share: Share,
     tickets: Vec<Ticket>,
-    answer: oneshot::Sender<Result<(), ShareError>>,
+    answer: oneshot::Sender<Result<(), Failed>>,
 }
+
+/// A share that was not written. Nothing of it stands.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: ShareError,
+    /// Given back, so that parts of it can be written another way.
+    pub(crate) share: Share,
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Hands shares to the task that writes them. Cheap to clone.
 #[derive(Clone)]
@@ -29,24 +42,36 @@ impl Committer {
         Self { queue }
     }
 
-    /// Writes a share, together with whatever else is ready, and answers what became of it.
-    pub(crate) async fn commit(&self, share: Share, tickets: Vec<Ticket>) -> Result<(), ShareError> {
+    /// Writes a share, together with whatever else is ready, and answers what became of it. While
+    /// the store cannot write, this waits. `None`: the host is shutting down.
+    pub(crate) async fn commit(&self, share: Share, tickets: Vec<Ticket>) -> Option<Result<(), Failed>> {
         let (answer, result) = oneshot::channel();
-        let gone = || ShareError::Unavailable("the host is shutting down".to_owned());
-        self.queue.send(Waiting { share, tickets, answer }).await.map_err(|_| gone())?;
-        result.await.map_err(|_| gone())?
+        self.queue.send(Waiting { share, tickets, answer }).await.ok()?;
+        result.await.ok()
     }
 }
 
 async fn run(store: Store, mut queue: mpsc::Receiver<Waiting>, group_shares: usize, voided: Arc<Notify>) {
     let mut waiting: Vec<Waiting> = Vec::new();
+    let mut failures: u32 = 0;
     loop {
         let open = tokio::select! {
             arrived = queue.recv_many(&mut waiting, group_shares) => arrived > 0,
             () = voided.notified() => true,
         };
         while let Some(group) = ready(&mut waiting) {
-            write(&store, group).await;
+            let back = write(&store, group).await;
+            if back.is_empty() {
+                failures = 0;
+            } else {
+                // Nothing can be written: the shares keep their places and try again.
+                waiting.extend(back);
+                failures = failures.saturating_add(1);
+                metrics::counter!("carillon_store_unavailable_total").increment(1);
+                tokio::time::sleep(pause(failures, FIRST_PAUSE, LONGEST_PAUSE)).await;
+                // Whoever is gone needs no answer; the store decides about the rest.
+                waiting.retain(|waiting| !waiting.answer.is_closed());
+            }
             // What has arrived meanwhile goes with the next group.
             while waiting.len() < group_shares {
                 match queue.try_recv() {
@@ -69,7 +94,7 @@ fn ready(waiting: &mut Vec<Waiting>) -> Option<Vec<Waiting>> {
         if waiting[index].tickets.iter().any(|ticket| ticket.standing() == Standing::Void) {
             let void = waiting.swap_remove(index);
             // Its lane may be gone.
-            let _ = void.answer.send(Err(ShareError::StateConflict));
+            let _ = void.answer.send(Err(Failed { error: ShareError::StateConflict, share: void.share }));
         } else {
             index += 1;
         }
@@ -123,7 +148,8 @@ fn follows(places: Option<&Vec<i64>>, others: i64) -> bool {
     })
 }
 
-async fn write(store: &Store, group: Vec<Waiting>) {
+/// Writes a group; gives back what the store could not write at the moment.
+async fn write(store: &Store, group: Vec<Waiting>) -> Vec<Waiting> {
     let mut shares = Vec::with_capacity(group.len());
     let mut owners = Vec::with_capacity(group.len());
     for waiting in group {
@@ -131,13 +157,24 @@ async fn write(store: &Store, group: Vec<Waiting>) {
         owners.push((waiting.tickets, waiting.answer));
     }
     let results = store.commit(&shares).await;
-    for ((tickets, answer), result) in owners.into_iter().zip(results) {
-        if result.is_ok() {
-            for ticket in tickets {
-                ticket.committed();
+    let mut back = Vec::new();
+    for ((share, (tickets, answer)), result) in shares.into_iter().zip(owners).zip(results) {
+        let result = match result {
+            Ok(()) => {
+                for ticket in tickets {
+                    ticket.committed();
+                }
+                Ok(())
             }
-        }
+            Err(ShareError::Unavailable(reason)) => {
+                tracing::error!(reason, "the store cannot write; nothing is lost, it is tried again");
+                back.push(Waiting { share, tickets, answer });
+                continue;
+            }
+            Err(error) => Err(Failed { error, share }),
+        };
         // The lane may be gone; what is written is written.
         let _ = answer.send(result);
     }
+    back
 }

@@ -28,8 +28,8 @@ pub struct PipelineConfig {
     pub readers: usize,
     /// The most shares of one group commit.
     pub group_shares: usize,
-    /// How many values of a plugin's state are kept in memory.
-    pub state_cache_keys: usize,
+    /// How much of a plugin's state is kept in memory, in bytes, beyond what is not committed yet.
+    pub state_cache_bytes: usize,
 }
 
 impl Default for PipelineConfig {
@@ -44,7 +44,7 @@ impl Default for PipelineConfig {
             workers: 0,
             readers: 2,
             group_shares: 256,
-            state_cache_keys: 10_000,
+            state_cache_bytes: 4 << 20,
         }
     }
 }

@@ -32,21 +32,38 @@ pub(crate) async fn run(store: Store, producer: Producer, topic: Arc<str>) {
 async fn relay_some(store: &Store, producer: &Producer, topic: &str) -> Result<usize, String> {
     let letters = store.dead_letters_to_relay(AT_ONCE).await.map_err(|error| error.to_string())?;
     let mut deliveries = Vec::with_capacity(letters.len());
-    let mut sent: Vec<DeadLetterRow> = Vec::with_capacity(letters.len());
     for letter in letters {
         let row = letter.row;
-        let delivery = producer.enqueue(record(topic, letter)).await.map_err(|error| error.to_string())?;
-        deliveries.push((row, delivery));
+        let record = record(topic, letter);
+        deliveries.push((row, producer.enqueue(record.clone()).await, record));
     }
+    let mut sent: Vec<DeadLetterRow> = Vec::with_capacity(deliveries.len());
     let mut failed = None;
-    for (row, delivery) in deliveries {
-        match delivery.await {
+    for (row, delivery, record) in deliveries {
+        let delivered = match delivery {
+            Ok(delivery) => delivery.await,
+            Err(error) => Err(error),
+        };
+        let delivered = match delivered {
+            Err(error) if error.is_too_large() => producer.send(without_value(record)).await,
+            other => other,
+        };
+        match delivered {
             Ok(_) => sent.push(row),
+            // One that is refused does not keep the others back.
             Err(error) => failed = Some(error.to_string()),
         }
     }
     store.dead_letters_relayed(&sent, now_ms()).await.map_err(|error| error.to_string())?;
     failed.map_or(Ok(sent.len()), Err)
+}
+
+/// The topic does not take the whole record; the store has it.
+fn without_value(mut record: Record) -> Record {
+    let bytes = record.value.len().to_string();
+    record.value.clear();
+    record.headers.push(("carillon-value-omitted-bytes".to_owned(), bytes.into_bytes()));
+    record
 }
 
 fn record(topic: &str, stored: StoredDeadLetter) -> Record {

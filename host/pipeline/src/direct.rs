@@ -11,6 +11,8 @@ use serde_json::value::RawValue;
 pub(crate) const NAME: &str = "carillon.direct";
 pub(crate) const KIND: &str = "notification.requested";
 
+const MAX_NAME_BYTES: usize = 256;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
@@ -37,6 +39,15 @@ pub(crate) fn handle(event: &Event) -> Answer {
 
 fn notify(event: &Event, request: Request) -> Result<Answer, String> {
     let title = request.title.filter(|title| !title.is_empty()).ok_or("eventData.title is missing; it is what the recipient reads first")?;
+    if let Some(name) = [&request.group, &request.category, &request.collapse_key, &request.link]
+        .into_iter()
+        .flatten()
+        .find(|text| text.is_empty() || text.len() > MAX_NAME_BYTES || text.contains(char::is_control))
+    {
+        return Err(format!(
+            "{name:?} cannot be a group, category, collapseKey or link: these have 1 to {MAX_NAME_BYTES} bytes and no control characters"
+        ));
+    }
     let recipient = match (request.group, &event.user_id) {
         (Some(group), _) => Recipient::Group(group),
         (None, Some(user)) => Recipient::User(user.clone()),

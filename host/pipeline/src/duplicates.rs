@@ -7,6 +7,7 @@ use carillon_store::{PastDecision, PluginId, Store, StoreError};
 use crate::batch::{Batch, Decoded};
 
 /// What is known about the events of a batch from before it.
+#[derive(Default)]
 pub(crate) struct Past {
     decided: HashMap<[u8; 16], Vec<PastDecision>>,
 }

@@ -13,6 +13,18 @@ use crate::plugins::Handler;
 /// equal to it, since categories have no U+0000.
 const WITHDRAWAL: &str = "\0withdrawal";
 
+/// What an effect takes in memory, about.
+pub(crate) fn size_bytes(effect: &Effect) -> usize {
+    const FIXED: usize = 400;
+    match effect {
+        Effect::Withdraw(_) => FIXED,
+        Effect::Notify(new) => {
+            let data = new.data.as_ref().map_or(0, |data| data.get().len());
+            FIXED + new.title.len() + new.body.len() + data
+        }
+    }
+}
+
 /// The effects of one answer, in its order.
 pub(crate) fn effects(
     handler: &Handler,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use carillon_bus::{Assigned, Partition, PartitionId, ReaderPool, Working};
+use carillon_bus::{Again, Assigned, Partition, PartitionId, PositionLost, ReaderPool, Working};
 use carillon_store::{
     Cursor, CursorMove, Detached, Lane as CursorLane, LogId, PluginId, RetryState, Share, ShareError, Store,
 };
@@ -16,17 +16,22 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::backoff::{now_ms, pause};
 use crate::batch::{Batch, Decoded};
-use crate::calls::{Plan, RunResult, Stop, StopCause};
-use crate::committer::Committer;
+use crate::calls::{Plan, RunHandle, RunResult, Stop, StopCause};
+use crate::committer::{Committer, Failed};
 use crate::config::PipelineConfig;
 use crate::duplicates::Past;
 use crate::lane::{End, Follow, FollowProgress, Following, INBOX, Lane};
 use crate::offsets::Offsets;
 use crate::plugins::{Handler, PluginTable};
+use crate::reach::Reach;
+use crate::state_space::Ticket;
 use crate::workers::Workers;
 
 /// How long a lane that was told to stop may take to bring what it has.
 const GRACE: Duration = Duration::from_millis(20);
+/// A lane's patience begins when a thread takes its run up; it may wait for one this many times
+/// as long.
+const QUEUEING: u32 = 10;
 
 /// What all heads and lanes work with.
 pub(crate) struct Context {
@@ -36,6 +41,7 @@ pub(crate) struct Context {
     pub(crate) plugins: PluginTable,
     pub(crate) readers: ReaderPool,
     pub(crate) offsets: Offsets,
+    pub(crate) again: Again,
     pub(crate) config: PipelineConfig,
 }
 
@@ -64,6 +70,7 @@ pub(crate) struct Head {
     away: HashMap<PluginId, Option<Follower>>,
     tasks: JoinSet<(PluginId, End)>,
     position: watch::Sender<i64>,
+    reach: Arc<Reach>,
     follow: (mpsc::Sender<Follow>, mpsc::Receiver<Follow>),
 }
 
@@ -75,8 +82,24 @@ struct Follower {
 /// A lane's share of a batch, while it runs.
 struct Running {
     handler: Arc<Handler>,
-    result: tokio::sync::oneshot::Receiver<RunResult>,
-    cancel: Arc<std::sync::atomic::AtomicBool>,
+    run: RunHandle,
+}
+
+/// A head that cannot go on as it was taken up.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    /// The log no longer has the next record.
+    #[error(transparent)]
+    PositionLost(#[from] PositionLost),
+    /// Another host has moved the cursor, or a commit was written although its answer was lost.
+    #[error("{0}")]
+    NotWritten(ShareError),
+    /// The store cannot say where lanes stand.
+    #[error("{0}")]
+    Store(#[from] carillon_store::StoreError),
+    /// The host is shutting down.
+    #[error("the host is shutting down")]
+    ShuttingDown,
 }
 
 impl Head {
@@ -84,6 +107,7 @@ impl Head {
         let Assigned { partition, revoked, working, .. } = assigned;
         let id = partition.id().clone();
         let position = watch::Sender::new(partition.next_offset());
+        let reach = Arc::new(Reach::new(partition.release(), partition.next_offset()));
         Self {
             context,
             log,
@@ -94,32 +118,19 @@ impl Head {
             away: HashMap::new(),
             tasks: JoinSet::new(),
             position,
+            reach,
             follow: mpsc::channel(64),
         }
     }
 
     /// Works until the partition is taken away.
     pub(crate) async fn run(mut self) {
-        let mut revoked = self.revoked.clone();
-        if let Err(reason) = self.begin().await {
-            tracing::error!(partition = %self.id, reason, "a partition could not be begun");
-            return;
-        }
-        loop {
-            let (records, bytes) = (self.context.config.batch_records, self.context.config.batch_bytes);
-            tokio::select! {
-                biased;
-                () = taken_away(&mut revoked) => break,
-                Some(request) = self.follow.1.recv() => self.take_follower(request),
-                Some(ended) = self.tasks.join_next() => self.lane_ended(ended),
-                records = self.partition.next_batch(records, bytes) => {
-                    let start = *self.position.borrow();
-                    let batch = Arc::new(Batch::decode(self.id.clone(), self.log, start, records));
-                    if let Err(error) = self.handle(&batch).await {
-                        tracing::error!(partition = %self.id, offset = start, %error, "work on a partition has ended");
-                        break;
-                    }
-                }
+        match self.work().await {
+            Ok(()) | Err(Trouble::ShuttingDown) => {}
+            Err(trouble) => {
+                let position = *self.position.borrow();
+                tracing::warn!(partition = %self.id, position, %trouble, "a partition has to be taken up again");
+                self.context.again.take_up();
             }
         }
         self.away.clear();
@@ -127,16 +138,30 @@ impl Head {
         tracing::debug!(partition = %self.id, position = *self.position.borrow(), "a partition was let go");
     }
 
+    async fn work(&mut self) -> Result<(), Trouble> {
+        self.begin().await?;
+        let mut revoked = self.revoked.clone();
+        loop {
+            let (records, bytes) = (self.context.config.batch_records, self.context.config.batch_bytes);
+            tokio::select! {
+                biased;
+                () = taken_away(&mut revoked) => return Ok(()),
+                Some(request) = self.follow.1.recv() => self.take_follower(request),
+                Some(ended) = self.tasks.join_next() => self.lane_ended(ended),
+                records = self.partition.next_batch(records, bytes) => {
+                    let start = *self.position.borrow();
+                    let batch = Arc::new(Batch::decode(self.id.clone(), self.log, start, records?));
+                    self.handle(&batch).await?;
+                }
+            }
+        }
+    }
+
     /// Takes up the lanes that have a cursor of their own, and gives one to those whose plugin
     /// is known but not loaded: they catch up once it is back.
-    async fn begin(&mut self) -> Result<(), String> {
+    async fn begin(&mut self) -> Result<(), Trouble> {
         let start = *self.position.borrow();
-        let cursors = self
-            .context
-            .store
-            .cursors(self.log, self.id.partition)
-            .await
-            .map_err(|error| error.to_string())?;
+        let cursors = self.context.store.cursors(self.log, self.id.partition).await?;
         let loaded = self.context.plugins.loaded();
         let absent: Vec<Detached> = self
             .context
@@ -147,9 +172,10 @@ impl Head {
             .map(|(plugin, _)| Detached { plugin, next: start, retry: None })
             .collect();
         if !absent.is_empty() {
-            let mut share = Share::moving(self.cursor_move(start, start, now_ms()));
+            // No record is passed by it, so no state expires.
+            let mut share = Share::moving(self.cursor_move(start, start, 0));
             share.detached = absent;
-            self.context.committer.commit(share, Vec::new()).await.map_err(|error| error.to_string())?;
+            self.commit(share, Vec::new()).await?.map_err(|failed| Trouble::NotWritten(failed.error))?;
         }
         for (plugin, cursor) in cursors.own {
             if let Some(handler) = loaded.handlers.get(&plugin) {
@@ -172,14 +198,19 @@ impl Head {
         }
     }
 
-    async fn handle(&mut self, batch: &Arc<Batch>) -> Result<(), ShareError> {
+    /// `None` from the committer is the end of the process.
+    async fn commit(&self, share: Share, tickets: Vec<Ticket>) -> Result<Result<(), Failed>, Trouble> {
+        self.context.committer.commit(share, tickets).await.ok_or(Trouble::ShuttingDown)
+    }
+
+    async fn handle(&mut self, batch: &Arc<Batch>) -> Result<(), Trouble> {
         let joined = self.feed_followers(batch);
         let results = self.run_lanes(batch).await;
 
-        let mut share = Share::moving(self.cursor_move(batch.start, batch.next, batch.logged_at_ms));
+        let logged_at_ms = batch.logged_before(batch.next);
+        let mut share = Share::moving(self.cursor_move(batch.start, batch.next, logged_at_ms));
         share.dead_letters = batch.undecodable();
         share.joined = joined;
-        let fallback = share.clone();
         let lanes: Vec<Arc<Handler>> = results.iter().map(|(handler, _)| Arc::clone(handler)).collect();
         let mut tickets = Vec::new();
         let mut leaving = Vec::new();
@@ -204,35 +235,54 @@ impl Head {
         metrics::counter!("carillon_events_total", "topic" => batch.partition.topic.to_string())
             .increment(batch.items.len() as u64);
 
-        let leaving = match self.context.committer.commit(share, tickets).await {
-            Ok(()) => leaving,
-            Err(ShareError::StateConflict | ShareError::AlreadyDecided(_) | ShareError::Refused(_)) => {
-                self.commit_apart(batch, fallback, lanes).await?
-            }
-            Err(error) => return Err(error),
-        };
+        if let Err(failed) = self.commit(share, tickets).await? {
+            leaving = self.commit_apart(batch, failed, &lanes, leaving).await?;
+        }
         self.position.send_replace(batch.next);
         self.context.offsets.stored(&self.id, batch.next);
         for (handler, cursor) in leaving {
             self.send_away(&handler, cursor, Some(Arc::clone(batch)));
         }
+        self.reach.head(batch.next);
         Ok(())
     }
 
-    /// The lanes' share cannot be written as it is: each of them handles the batch again, by
-    /// itself, and the head goes on without them.
+    /// The lanes' share cannot be written as it is. Those that are in the way handle the batch
+    /// again, each by itself; the head and the others go on.
     async fn commit_apart(
         &self,
         batch: &Batch,
-        mut share: Share,
-        lanes: Vec<Arc<Handler>>,
-    ) -> Result<Vec<(Arc<Handler>, Cursor)>, ShareError> {
-        let leaving: Vec<(Arc<Handler>, Cursor)> =
-            lanes.into_iter().map(|handler| (handler, Cursor { next: batch.start, retry: None })).collect();
-        tracing::info!(partition = %self.id, offset = batch.start, lanes = leaving.len(), "the lanes of a batch go on one by one");
+        failed: Failed,
+        lanes: &[Arc<Handler>],
+        mut leaving: Vec<(Arc<Handler>, Cursor)>,
+    ) -> Result<Vec<(Arc<Handler>, Cursor)>, Trouble> {
+        let Failed { error, mut share } = failed;
+        let in_the_way: Vec<&Arc<Handler>> = match error {
+            ShareError::StateConflict => {
+                let with_state = |handler: &&Arc<Handler>| share.state.iter().any(|state| state.plugin == handler.id);
+                lanes.iter().filter(with_state).collect()
+            }
+            ShareError::AlreadyDecided(_) | ShareError::Refused(_) => lanes.iter().collect(),
+            error => return Err(Trouble::NotWritten(error)),
+        };
+        tracing::debug!(partition = %self.id, offset = batch.start, %error, lanes = in_the_way.len(), "lanes of a batch go on by themselves");
+        for handler in in_the_way {
+            share.strike(handler.id);
+            leaving.retain(|(other, _)| other.id != handler.id);
+            leaving.push((Arc::clone(handler), Cursor { next: batch.start, retry: None }));
+        }
+        // The tickets of others went with the first attempt, and so all plugins with state had to
+        // leave; what remains has none.
+        share.state.clear();
         share.detached = detached(&leaving);
-        self.context.committer.commit(share, Vec::new()).await?;
-        Ok(leaving)
+        match self.commit(share, Vec::new()).await? {
+            Ok(()) => Ok(leaving),
+            // Another lane's share is in the way as well; then all of them go.
+            Err(failed) if matches!(failed.error, ShareError::AlreadyDecided(_) | ShareError::Refused(_)) && leaving.len() < lanes.len() => {
+                Box::pin(self.commit_apart(batch, failed, lanes, leaving)).await
+            }
+            Err(failed) => Err(Trouble::NotWritten(failed.error)),
+        }
     }
 
     fn retry(&self, stop: &Stop) -> Option<RetryState> {
@@ -286,10 +336,7 @@ impl Head {
             .into_iter()
             .map(|handler| (handler, Plan::new(handler, batch, &past, batch.start, 0, max_attempts)))
             .filter(|(_, plan)| !plan.is_empty())
-            .map(|(handler, plan)| {
-                let (result, cancel) = plan.start(&self.context.workers);
-                Running { handler: Arc::clone(handler), result, cancel }
-            })
+            .map(|(handler, plan)| Running { handler: Arc::clone(handler), run: plan.start(&self.context.workers) })
             .collect();
         self.gather(batch, running).await
     }
@@ -298,6 +345,8 @@ impl Head {
         loop {
             match Past::look_up(&self.context.store, batch, &wanted).await {
                 Ok(past) => return past,
+                // Nothing is committed for a partition that was taken away.
+                Err(_) if *self.revoked.borrow() => return Past::default(),
                 Err(error) => {
                     tracing::warn!(%error, "decisions cannot be looked up yet");
                     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -308,29 +357,29 @@ impl Head {
 
     /// Waits for the lanes, but not longer than patience lasts: a lane never holds up another.
     async fn gather(&self, batch: &Batch, running: Vec<Running>) -> Vec<(Arc<Handler>, RunResult)> {
+        let patience = Duration::from_millis(self.context.config.patience_ms);
+        let last = Instant::now() + patience * QUEUEING;
         let mut results = Vec::with_capacity(running.len());
         let mut late = Vec::new();
-        let patience = Instant::now() + Duration::from_millis(self.context.config.patience_ms);
-        for mut run in running {
-            match timeout_at(patience, &mut run.result).await {
-                Ok(Ok(result)) => results.push((run.handler, result)),
-                Ok(Err(_)) => results.push((run.handler, nothing_done(batch, "the host panicked"))),
-                Err(_) => {
-                    run.cancel.store(true, Ordering::Relaxed);
-                    late.push(run);
+        for mut lane in running {
+            match lane.run.in_time(patience, last).await {
+                Some(result) => results.push((lane.handler, result.unwrap_or_else(|| nothing_done(batch, "the host panicked")))),
+                None => {
+                    lane.run.cancel();
+                    late.push(lane);
                 }
             }
         }
         let grace = Instant::now() + GRACE;
-        for mut run in late {
-            tracing::debug!(plugin = %run.handler.name, partition = %self.id, "a lane lags and leaves the head");
-            run.handler.counters.left_head.increment(1);
-            let result = match timeout_at(grace, &mut run.result).await {
+        for mut lane in late {
+            tracing::debug!(plugin = %lane.handler.name, partition = %self.id, "a lane lags and leaves the head");
+            lane.handler.counters.left_head.increment(1);
+            let result = match timeout_at(grace, &mut lane.run.result).await {
                 Ok(Ok(result)) => result,
                 // What it is doing now is dropped and done again.
                 _ => nothing_done(batch, "it lags"),
             };
-            results.push((run.handler, result));
+            results.push((lane.handler, result));
         }
         results
     }
@@ -341,6 +390,7 @@ impl Head {
         if following.is_none() {
             self.away.insert(handler.id, None);
         }
+        self.reach.lane(handler.id, cursor.next);
         let lane = Lane {
             context: Arc::clone(&self.context),
             handler: Arc::clone(handler),
@@ -353,7 +403,8 @@ impl Head {
             head: self.position.subscribe(),
             follow: self.follow.0.clone(),
             revoked: self.revoked.clone(),
-            one_by_one: false,
+            reach: Arc::clone(&self.reach),
+            one_by_one_until: 0,
         };
         let plugin = handler.id;
         self.tasks.spawn(async move { (plugin, lane.run().await) });

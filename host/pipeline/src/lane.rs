@@ -18,13 +18,19 @@ use crate::calls::{Plan, RunResult, Stop, StopCause};
 use crate::duplicates::Past;
 use crate::head::{Context, taken_away};
 use crate::plugins::Handler;
+use crate::reach::Reach;
+use crate::state_space::Ticket;
 
 /// Batches that the head keeps for a follower before it lets go of it.
 pub(crate) const INBOX: usize = 8;
 /// A lane this near to the head follows it, in records.
 const NEAR: i64 = 4_096;
-/// Records of one turn of reading.
+/// Records, and about the bytes, of one turn of reading.
 const TURN: usize = 256;
+const TURN_BYTES: usize = 1 << 20;
+/// A lane that waits longer than this lets go of the batches that it keeps.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 
 /// A request to be handed batches from now on.
 pub(crate) struct Follow {
@@ -54,7 +60,7 @@ pub(crate) struct FollowProgress {
 pub(crate) enum End {
     /// The head has taken it back.
     Joined,
-    /// The partition was taken away, or another host moved the cursor.
+    /// The partition was taken away, or somebody else has taken the lane over.
     Left,
     /// It waits for the operator.
     Stopped,
@@ -76,8 +82,9 @@ pub(crate) struct Lane {
     pub(crate) head: watch::Receiver<i64>,
     pub(crate) follow: mpsc::Sender<Follow>,
     pub(crate) revoked: watch::Receiver<bool>,
-    /// After a refusal of the store, events are tried one by one.
-    pub(crate) one_by_one: bool,
+    pub(crate) reach: Arc<Reach>,
+    /// Up to this offset events are written one by one: the store has refused them together.
+    pub(crate) one_by_one_until: i64,
 }
 
 impl Lane {
@@ -88,7 +95,8 @@ impl Lane {
             () = taken_away(&mut revoked) => End::Left,
             end = self.work() => end,
         };
-        tracing::info!(plugin = %self.handler.name, partition = %self.partition, cursor = self.cursor, ?end, "a lane away from the head has ended");
+        self.reach.ended(self.handler.id);
+        tracing::debug!(plugin = %self.handler.name, partition = %self.partition, cursor = self.cursor, ?end, "a lane away from the head has ended");
         end
     }
 
@@ -107,11 +115,14 @@ impl Lane {
         }
     }
 
-    async fn wait_for_retry(&self) {
-        if let Some(retry) = &self.retry {
-            let wait = u64::try_from(retry.retry_at_ms - now_ms()).unwrap_or(0);
-            tokio::time::sleep(Duration::from_millis(wait)).await;
+    async fn wait_for_retry(&mut self) {
+        let Some(retry) = &self.retry else { return };
+        let wait = Duration::from_millis(u64::try_from(retry.retry_at_ms - now_ms()).unwrap_or(0));
+        if wait > SHORT_WAIT {
+            self.following = None;
+            self.current = None;
         }
+        tokio::time::sleep(wait).await;
     }
 
     async fn next_batch(&mut self) -> Result<Arc<Batch>, End> {
@@ -155,7 +166,7 @@ impl Lane {
 
     /// Reads on from the cursor; answers nothing if the stretch was empty.
     async fn read(&mut self, until: i64) -> Result<Option<Arc<Batch>>, End> {
-        match self.context.readers.read(&self.partition, self.cursor, until, TURN).await {
+        match self.context.readers.read(&self.partition, self.cursor, until, TURN, TURN_BYTES).await {
             Ok(stretch) if stretch.next == self.cursor => Ok(None),
             Ok(stretch) => {
                 let mut batch = Batch::decode(self.partition.clone(), self.log, self.cursor, stretch.records);
@@ -173,7 +184,7 @@ impl Lane {
             }
             Err(error) => {
                 tracing::warn!(plugin = %self.handler.name, %error, "a lane cannot read what it has missed yet");
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                tokio::time::sleep(TROUBLE_PAUSE).await;
                 Ok(None)
             }
         }
@@ -183,23 +194,19 @@ impl Lane {
     async fn handle(&mut self, batch: &Arc<Batch>) -> Result<(), End> {
         let past = self.past(batch).await;
         let failed_before = self.retry.as_ref().map_or(0, |retry| retry.attempts);
+        let max_attempts = self.context.config.max_attempts;
         let mut plan =
-            Plan::new(&self.handler, batch, &past, self.cursor, failed_before, self.context.config.max_attempts);
-        if self.one_by_one {
+            Plan::new(&self.handler, batch, &past, self.cursor, failed_before, max_attempts).in_parts();
+        if self.cursor < self.one_by_one_until {
             plan.keep_first();
         }
-        let planned_to = plan.next();
+        let (planned_to, first) = (plan.next(), plan.first());
         let result = if plan.is_empty() {
             RunResult::default()
         } else {
-            let (result, _cancel) = plan.start(&self.context.workers);
-            match result.await {
+            match plan.start(&self.context.workers).result.await {
                 Ok(result) => result,
-                // The host panicked and has said so; the same events come again.
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                    return Ok(());
-                }
+                Err(_) => self.panicked(batch, first, failed_before + 1),
             }
         };
         let next = result.stop.as_ref().map_or(planned_to, |stop| stop.offset);
@@ -210,19 +217,108 @@ impl Lane {
         share.dead_letters = result.dead_letters;
         let (state, tickets) = result.state.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
         share.state = state;
-        match self.context.committer.commit(share, tickets).await {
-            Ok(()) => {
-                self.cursor = next;
-                self.retry = retry;
-                self.one_by_one = false;
-                self.pause_after_host_trouble(result.stop.as_ref()).await;
-                Ok(())
-            }
-            // Somebody else was faster; another look at the store tells by how much.
-            Err(ShareError::StateConflict | ShareError::AlreadyDecided(_)) => Ok(()),
-            Err(ShareError::Refused(reason)) => self.refused(batch, &reason).await,
-            Err(ShareError::Fenced { .. } | ShareError::Unavailable(_)) => Err(End::Left),
+        if self.commit(batch, share, tickets, first).await? {
+            self.moved(next, retry);
+            self.pause_after_host_trouble(result.stop.as_ref()).await;
         }
+        Ok(())
+    }
+
+    /// Writes a share; answers whether it stands. If not, the lane looks again at what it has to
+    /// do.
+    async fn commit(
+        &mut self,
+        batch: &Arc<Batch>,
+        share: Share,
+        tickets: Vec<Ticket>,
+        first: Option<usize>,
+    ) -> Result<bool, End> {
+        match self.context.committer.commit(share, tickets).await {
+            None => Err(End::Left),
+            Some(Ok(())) => Ok(true),
+            Some(Err(failed)) => match failed.error {
+                // Somebody else was faster; another look at the store tells by how much.
+                ShareError::StateConflict | ShareError::AlreadyDecided(_) => Ok(false),
+                ShareError::Refused(reason) if self.cursor < self.one_by_one_until => {
+                    self.blame(batch, first, &reason).await?;
+                    Ok(false)
+                }
+                ShareError::Refused(reason) => {
+                    tracing::warn!(plugin = %self.handler.name, reason, "the store refuses what a plugin decided; its events are written one by one");
+                    self.one_by_one_until = batch.next;
+                    Ok(false)
+                }
+                ShareError::Fenced { .. } | ShareError::Unavailable(_) => {
+                    self.look_up_place().await?;
+                    Ok(false)
+                }
+            },
+        }
+    }
+
+    fn moved(&mut self, next: i64, retry: Option<RetryState>) {
+        self.cursor = next;
+        self.retry = retry;
+        self.reach.lane(self.handler.id, next);
+    }
+
+    /// The cursor is not where this lane believes: an earlier commit was written although its
+    /// answer was lost, or another host has taken over. The store knows.
+    async fn look_up_place(&mut self) -> Result<(), End> {
+        tokio::time::sleep(TROUBLE_PAUSE).await;
+        let cursors = match self.context.store.cursors(self.log, self.partition.partition).await {
+            Ok(cursors) => cursors,
+            Err(error) => {
+                tracing::warn!(plugin = %self.handler.name, %error, "a lane's cursor cannot be read yet");
+                return Ok(());
+            }
+        };
+        let own = cursors.own.into_iter().find(|(plugin, _)| *plugin == self.handler.id);
+        let Some((_, cursor)) = own else { return Err(End::Left) };
+        tracing::warn!(
+            plugin = %self.handler.name, partition = %self.partition, believed = self.cursor, stored = cursor.next,
+            "a lane's cursor was moved by somebody else; it goes on from there"
+        );
+        self.following = None;
+        self.current = None;
+        self.moved(cursor.next, cursor.retry);
+        Ok(())
+    }
+
+    /// The host panicked while it ran the plugin, and has said so. It counts as an attempt, so
+    /// that one event cannot do it for ever.
+    fn panicked(&self, batch: &Batch, first: Option<usize>, attempts: u32) -> RunResult {
+        let offset = first.map_or(self.cursor, |index| batch.items[index].record.offset);
+        let error = "the host panicked while it ran the plugin".to_owned();
+        if attempts < self.context.config.max_attempts || offset > self.cursor {
+            let attempts = if offset > self.cursor { 1 } else { attempts };
+            let cause = StopCause::Failed { attempts, error };
+            return RunResult { stop: Some(Stop { offset, cause }), ..RunResult::default() };
+        }
+        let mut result = self.given_up(batch, first, "panic", &error, attempts);
+        let cause = StopCause::Cancelled;
+        result.stop = Some(Stop { offset: offset + 1, cause });
+        result
+    }
+
+    /// The decision and the dead letter of an event that is not tried again.
+    fn given_up(&self, batch: &Batch, index: Option<usize>, code: &str, reason: &str, attempts: u32) -> RunResult {
+        let mut result = RunResult::default();
+        let Some(item) = index.map(|index| &batch.items[index]) else { return result };
+        let Ok(decoded) = &item.content else { return result };
+        let why = Why { code, reason: reason.to_owned(), attempts };
+        result.dead_letters.push(batch.dead_letter(item, self.handler.id, self.handler.version, why));
+        result.decisions.push(Decision {
+            event_key: decoded.key,
+            content_hash: decoded.content_hash,
+            plugin: self.handler.id,
+            version: self.handler.version,
+            outcome: Outcome::DeadLettered,
+            actions: 0,
+            attempts,
+            source: batch.source(item),
+        });
+        result
     }
 
     async fn past(&self, batch: &Batch) -> Past {
@@ -232,7 +328,7 @@ impl Lane {
                 Ok(past) => return past,
                 Err(error) => {
                     tracing::warn!(%error, "decisions cannot be looked up yet");
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    tokio::time::sleep(TROUBLE_PAUSE).await;
                 }
             }
         }
@@ -245,7 +341,7 @@ impl Lane {
             lane: CursorLane::Plugin(self.handler.id),
             expected: Some(self.cursor),
             next,
-            logged_at_ms: batch.logged_at_ms,
+            logged_at_ms: batch.logged_before(next),
             retry,
         }
     }
@@ -267,47 +363,31 @@ impl Lane {
         }
     }
 
-    /// The store refuses a value: events are tried one by one, and the one that is to blame
-    /// becomes a dead letter.
-    async fn refused(&mut self, batch: &Arc<Batch>, reason: &str) -> Result<(), End> {
-        if !self.one_by_one {
-            tracing::warn!(plugin = %self.handler.name, reason, "the store refuses what a plugin decided; its events are written one by one");
-            self.one_by_one = true;
-            return Ok(());
-        }
-        let wanted = batch.items.iter().find(|item| {
-            item.record.offset >= self.cursor
-                && item.content.as_ref().is_ok_and(|decoded| self.handler.wants(&decoded.event.kind))
-        });
-        let Some((item, decoded)) = wanted.and_then(|item| Some((item, item.content.as_ref().ok()?))) else {
-            tracing::error!(plugin = %self.handler.name, reason, "the store refuses a lane's progress");
+    /// The store refuses what came of one event: it becomes a dead letter.
+    async fn blame(&mut self, batch: &Arc<Batch>, first: Option<usize>, reason: &str) -> Result<(), End> {
+        let Some(index) = first else {
+            tracing::error!(plugin = %self.handler.name, reason, "the store refuses a lane's progress; it stays stopped");
             return Err(End::Stopped);
         };
-        let next = item.record.offset + 1;
-        let why = Why { code: "store", reason: format!("the store refused what the plugin decided: {reason}"), attempts: 1 };
+        let next = batch.items[index].record.offset + 1;
+        let reason = format!("the store refused what the plugin decided: {reason}");
+        let given_up = self.given_up(batch, Some(index), "store", &reason, 1);
         let mut share = Share::moving(self.cursor_move(batch, next, None));
-        share.dead_letters.push(batch.dead_letter(item, self.handler.id, self.handler.version, why));
-        share.decisions.push(Decision {
-            event_key: decoded.key,
-            content_hash: decoded.content_hash,
-            plugin: self.handler.id,
-            version: self.handler.version,
-            outcome: Outcome::DeadLettered,
-            actions: 0,
-            attempts: 1,
-            source: batch.source(item),
-        });
-        self.one_by_one = false;
+        share.decisions = given_up.decisions;
+        share.dead_letters = given_up.dead_letters;
         match self.context.committer.commit(share, Vec::new()).await {
-            Ok(()) => {
-                self.cursor = next;
-                self.retry = None;
+            None => Err(End::Left),
+            Some(Ok(())) => {
+                self.moved(next, None);
                 Ok(())
             }
-            Err(error) => {
-                tracing::error!(plugin = %self.handler.name, %error, "a dead letter could not be stored");
-                Err(End::Stopped)
-            }
+            Some(Err(failed)) => match failed.error {
+                ShareError::Refused(reason) => {
+                    tracing::error!(plugin = %self.handler.name, reason, "the store refuses a dead letter; the lane stays stopped");
+                    Err(End::Stopped)
+                }
+                _ => self.look_up_place().await,
+            },
         }
     }
 }

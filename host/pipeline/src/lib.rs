@@ -20,6 +20,7 @@ mod offsets;
 mod pipeline;
 mod plugins;
 mod positions;
+mod reach;
 mod state_space;
 mod workers;
 

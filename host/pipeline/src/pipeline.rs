@@ -31,6 +31,9 @@ use crate::workers::Workers;
 /// How long the brokers may take to answer at the start.
 const BROKER_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long leaving the group may take.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(20);
+
 /// Why the pipeline does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -89,7 +92,14 @@ struct Running {
 struct Health {
     started: AtomicBool,
     stopped: Mutex<HashMap<PartitionId, String>>,
+    failed: Mutex<Option<String>>,
     assigned: AtomicBool,
+}
+
+impl Health {
+    fn stopped(&self) -> std::sync::MutexGuard<'_, HashMap<PartitionId, String>> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -149,7 +159,7 @@ impl Pipeline {
                 id,
                 self.store.clone(),
                 Handle::current(),
-                self.config.state_cache_keys,
+                self.config.state_cache_bytes,
                 Arc::clone(&self.voided),
             ))
         });
@@ -201,6 +211,7 @@ impl Pipeline {
             reset: self.consumer_config.auto_offset_reset,
             unknown: self.consumer_config.unknown_position,
         });
+        let (consumer, events) = Consumer::join(&self.cluster, &self.consumer_config, &topics, positions)?;
         let context = Arc::new(Context {
             store: self.store.clone(),
             committer: Committer::start(self.store.clone(), self.config.group_shares, Arc::clone(&self.voided)),
@@ -208,9 +219,9 @@ impl Pipeline {
             plugins: self.plugins.clone(),
             readers: ReaderPool::new(&self.cluster, &self.consumer_config, self.config.readers),
             offsets: Offsets::default(),
+            again: consumer.again(),
             config: self.config.clone(),
         });
-        let (consumer, events) = Consumer::join(&self.cluster, &self.consumer_config, &topics, positions)?;
         let consumer = Arc::new(Mutex::new(consumer));
         let heads = tokio::spawn(take_partitions(
             Arc::clone(&context),
@@ -248,7 +259,10 @@ impl Pipeline {
             if !health.started.load(Ordering::Acquire) {
                 return Err("the pipeline has not started".to_owned());
             }
-            let stopped = health.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(reason) = &*health.failed.lock().unwrap_or_else(PoisonError::into_inner) {
+                return Err(reason.clone());
+            }
+            let stopped = health.stopped();
             if let Some((_, reason)) = stopped.iter().next() {
                 return Err(format!("{} partitions are stopped: {reason}", stopped.len()));
             }
@@ -272,8 +286,10 @@ impl Pipeline {
             consumer.commit(&offsets.take());
             consumer.leave();
         });
-        if left.await.is_err() {
-            tracing::warn!("leaving the consumer group failed");
+        match tokio::time::timeout(LEAVE_PATIENCE, left).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "leaving the consumer group failed"),
+            Err(_) => tracing::warn!("leaving the consumer group takes too long; the group will notice by itself"),
         }
         if tokio::time::timeout(Duration::from_secs(5), running.heads).await.is_err() {
             tracing::warn!("some partitions did not end in time; the store knows how far they came");
@@ -329,22 +345,30 @@ async fn take_partitions(
                     let cluster_id = Arc::clone(&cluster_id);
                     health.assigned.store(true, Ordering::Release);
                     let id = assigned.partition.id().clone();
-                    health.stopped.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                    health.stopped().remove(&id);
                     heads.spawn(async move {
                         match context.store.log(&cluster_id, &id.topic, now_ms()).await {
                             Ok(log) => Head::new(context, log, *assigned).run().await,
-                            Err(error) => tracing::error!(partition = %id, %error, "a partition could not be taken up"),
+                            Err(error) => {
+                                tracing::warn!(partition = %id, %error, "a partition could not be taken up yet");
+                                context.again.take_up();
+                            }
                         }
                     });
                 }
                 Some(ConsumerEvent::Stopped(id, reason)) => {
                     health.assigned.store(true, Ordering::Release);
-                    health.stopped.lock().unwrap_or_else(PoisonError::into_inner).insert(id, reason);
+                    health.stopped().insert(id, reason);
+                }
+                Some(ConsumerEvent::Revoked(ids)) => health.stopped().retain(|id, _| !ids.contains(id)),
+                Some(ConsumerEvent::Failed(reason)) => {
+                    *health.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
                 }
             },
             Some(ended) = heads.join_next() => {
                 if let Err(error) = ended {
-                    tracing::error!(%error, "the task of a partition has failed; it goes on after the next rebalance");
+                    tracing::error!(%error, "the task of a partition has failed; it is taken up again");
+                    context.again.take_up();
                 }
             }
         }

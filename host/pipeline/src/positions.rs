@@ -30,37 +30,48 @@ enum Choice {
 }
 
 impl Positions for StoredPositions {
-    fn start(&self, partition: &PartitionId, watermarks: Watermarks) -> Result<Start, String> {
-        self.runtime.block_on(self.find(partition, watermarks)).map_err(|error| error.to_string())
+    fn starts(&self, partitions: &[(PartitionId, Watermarks)]) -> Result<Vec<Start>, String> {
+        self.runtime.block_on(self.find(partitions)).map_err(|error| error.to_string())
     }
 }
 
 impl StoredPositions {
-    async fn find(&self, partition: &PartitionId, watermarks: Watermarks) -> Result<Start, Box<dyn std::error::Error>> {
-        let log = self.store.log(&self.cluster, &partition.topic, now_ms()).await?;
-        let cursor = self.store.cursors(log, partition.partition).await?.head;
-        let choice = match cursor {
-            Some(cursor) => self.known(partition, cursor, watermarks),
-            None => self.unknown(log, partition, watermarks).await?,
-        };
-        Ok(match choice {
-            Choice::Stay(offset) => Start::At(offset),
-            Choice::Stop(reason) => Start::Stopped(reason),
-            Choice::Put(offset) => {
-                // Stored before the first fetch: after a crash the start is the same.
-                let share = Share::moving(CursorMove {
-                    log,
-                    partition: partition.partition,
-                    lane: Lane::Head,
-                    expected: cursor,
-                    next: offset,
-                    logged_at_ms: now_ms(),
-                    retry: None,
-                });
-                self.store.commit(&[share]).await.pop().unwrap_or(Ok(()))?;
-                Start::At(offset)
+    /// All starts that are new are stored together, before the first fetch: after a crash they
+    /// are the same, and no partition is taken for one that was added later.
+    async fn find(&self, partitions: &[(PartitionId, Watermarks)]) -> Result<Vec<Start>, Box<dyn std::error::Error>> {
+        let mut starts = Vec::with_capacity(partitions.len());
+        let mut puts = Vec::new();
+        for (partition, watermarks) in partitions {
+            let log = self.store.log(&self.cluster, &partition.topic, now_ms()).await?;
+            let cursor = self.store.cursors(log, partition.partition).await?.head;
+            let choice = match cursor {
+                Some(cursor) => self.known(partition, cursor, *watermarks),
+                None => self.unknown(log, partition, *watermarks).await?,
+            };
+            starts.push(match choice {
+                Choice::Stay(offset) => Start::At(offset),
+                Choice::Stop(reason) => Start::Stopped(reason),
+                Choice::Put(offset) => {
+                    puts.push(Share::moving(CursorMove {
+                        log,
+                        partition: partition.partition,
+                        lane: Lane::Head,
+                        expected: cursor,
+                        next: offset,
+                        // No record was passed yet, so no state has expired.
+                        logged_at_ms: 0,
+                        retry: None,
+                    }));
+                    Start::At(offset)
+                }
+            });
+        }
+        if !puts.is_empty() {
+            for result in self.store.commit(&puts).await {
+                result?;
             }
-        })
+        }
+        Ok(starts)
     }
 
     fn known(&self, partition: &PartitionId, cursor: i64, log: Watermarks) -> Choice {
@@ -90,6 +101,10 @@ impl StoredPositions {
         if self.embedded {
             return Ok(Choice::Put(marks.low));
         }
+        // A partition that was added later has nothing before its first record.
+        if self.store.log_has_cursors(log).await? {
+            return Ok(Choice::Put(marks.low));
+        }
         let others = self.store.other_logs_with_cursors(log, &partition.topic).await?;
         let real_others: Vec<&String> =
             others.iter().filter(|cluster| !cluster.starts_with(carillon_bus::EMBEDDED_CLUSTER_PREFIX)).collect();
@@ -99,11 +114,10 @@ impl StoredPositions {
                 format!("{partition}: the store holds cursors of cluster {other}, and this is cluster {}", self.cluster),
             ));
         }
-        // A partition that was added later has nothing before its first record.
-        if self.store.log_has_cursors(log).await? || self.reset == OffsetReset::Earliest {
-            return Ok(Choice::Put(marks.low));
-        }
-        Ok(Choice::Put(marks.high))
+        Ok(Choice::Put(match self.reset {
+            OffsetReset::Earliest => marks.low,
+            OffsetReset::Latest => marks.high,
+        }))
     }
 
     fn lost(&self, log: Watermarks, what: String) -> Choice {

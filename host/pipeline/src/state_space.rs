@@ -22,7 +22,7 @@ pub(crate) struct StateSpace {
     store: Store,
     runtime: Handle,
     shared: Mutex<Shared>,
-    cache_keys: usize,
+    cache_bytes: usize,
     /// Rung when tickets became void, for those who wait with later ones.
     voided: Arc<Notify>,
 }
@@ -36,6 +36,38 @@ struct Shared {
     /// The version that the store holds.
     committed_version: i64,
     values: HashMap<String, Cached>,
+    /// What the values take, about.
+    bytes: usize,
+}
+
+impl Shared {
+    fn insert(&mut self, key: &str, value: Value, version: i64) {
+        self.bytes += size_bytes(key, &value);
+        if let Some(old) = self.values.insert(key.to_owned(), Cached { value, version }) {
+            self.bytes -= size_bytes(key, &old.value);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.values.clear();
+        self.bytes = 0;
+    }
+
+    /// Forgets what the store holds, if there is too much of it.
+    fn evict(&mut self, limit: usize) {
+        if self.bytes <= limit {
+            return;
+        }
+        let committed = self.committed_version;
+        self.values.retain(|_, cached| cached.version > committed);
+        self.bytes = self.values.iter().map(|(key, cached)| size_bytes(key, &cached.value)).sum();
+    }
+}
+
+fn size_bytes(key: &str, value: &Value) -> usize {
+    // A key with its entry in the table.
+    const ENTRY: usize = 96;
+    key.len() + value.as_ref().map_or(0, |(value, _)| value.len()) + ENTRY
 }
 
 struct Cached {
@@ -62,8 +94,8 @@ pub(crate) enum Standing {
 }
 
 impl StateSpace {
-    pub(crate) fn new(plugin: PluginId, store: Store, runtime: Handle, cache_keys: usize, voided: Arc<Notify>) -> Self {
-        Self { plugin, store, runtime, shared: Mutex::default(), cache_keys, voided }
+    pub(crate) fn new(plugin: PluginId, store: Store, runtime: Handle, cache_bytes: usize, voided: Arc<Notify>) -> Self {
+        Self { plugin, store, runtime, shared: Mutex::default(), cache_bytes, voided }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
@@ -72,9 +104,12 @@ impl StateSpace {
 
     /// The value as the runs before this one left it. Called on a worker's thread only: it
     /// may wait for the store.
-    fn read(&self, key: &str) -> Result<Value, StateUnavailable> {
-        if let Some(cached) = self.lock().values.get(key) {
-            return Ok(cached.value.clone());
+    fn read(&self, key: &str, generation: u64) -> Result<Value, StateUnavailable> {
+        {
+            let shared = self.lock();
+            if let Some(cached) = shared.values.get(key).filter(|_| shared.generation == generation) {
+                return Ok(cached.value.clone());
+            }
         }
         let stored = self
             .runtime
@@ -82,8 +117,12 @@ impl StateSpace {
             .map_err(|error| StateUnavailable(error.to_string()))?
             .value;
         let mut shared = self.lock();
-        let version = shared.committed_version;
-        shared.values.insert(key.to_owned(), Cached { value: stored.clone(), version });
+        // What a void run reads may be older than what is being committed now.
+        if shared.generation == generation {
+            let version = shared.committed_version;
+            shared.insert(key, stored.clone(), version);
+            shared.evict(self.cache_bytes);
+        }
         Ok(stored)
     }
 
@@ -100,6 +139,8 @@ impl StateSpace {
             .block_on(self.store.state_version(self.plugin))
             .map_err(|error| StateUnavailable(error.to_string()))?;
         let mut shared = self.lock();
+        // Values that were read while the version was not known may be older than it.
+        shared.clear();
         shared.committed_version = stored;
         shared.next_version = Some(stored);
         Ok((shared.generation, stored))
@@ -112,13 +153,10 @@ impl StateSpace {
             return None;
         }
         for (key, value) in writes {
-            shared.values.insert(key.clone(), Cached { value: value.clone(), version: base_version + 1 });
+            shared.insert(key, value.clone(), base_version + 1);
         }
         shared.next_version = Some(base_version + 1);
-        if shared.values.len() > self.cache_keys {
-            let committed = shared.committed_version;
-            shared.values.retain(|_, cached| cached.version > committed);
-        }
+        shared.evict(self.cache_bytes);
         Some(Ticket { space: Arc::clone(self), generation, base_version, settled: false })
     }
 
@@ -126,7 +164,7 @@ impl StateSpace {
         let mut shared = self.lock();
         shared.generation += 1;
         shared.next_version = None;
-        shared.values.clear();
+        shared.clear();
         drop(shared);
         self.voided.notify_one();
     }
@@ -176,6 +214,7 @@ struct Run {
     touched: bool,
     /// What finished calls wrote.
     writes: HashMap<String, Value>,
+    written_bytes: usize,
     /// What the call at hand wrote.
     call: HashMap<String, Value>,
     /// The time of the call at hand, milliseconds since 1970.
@@ -191,6 +230,7 @@ impl RunState {
             base_version,
             touched: false,
             writes: HashMap::new(),
+            written_bytes: 0,
             call: HashMap::new(),
             now_ms: 0,
         };
@@ -211,12 +251,18 @@ impl RunState {
     pub(crate) fn keep_call(&self) {
         let mut run = self.lock();
         let call = std::mem::take(&mut run.call);
+        run.written_bytes += call.iter().map(|(key, value)| size_bytes(key, value)).sum::<usize>();
         run.writes.extend(call);
     }
 
     /// The call failed: what it wrote is gone.
     pub(crate) fn drop_call(&self) {
         self.lock().call.clear();
+    }
+
+    /// What the calls of the run have written so far, in bytes, about; a key counts each time.
+    pub(crate) fn written_bytes(&self) -> usize {
+        self.lock().written_bytes
     }
 
     /// Ends the run. `None`: it never touched the state. `Some(None)`: it is void.
@@ -244,14 +290,14 @@ impl RunState {
 
 impl State for RunState {
     fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, StateUnavailable> {
-        let (own, now_ms) = {
+        let (own, now_ms, generation) = {
             let mut run = self.lock();
             run.touched = true;
-            (run.call.get(key).or_else(|| run.writes.get(key)).cloned(), run.now_ms)
+            (run.call.get(key).or_else(|| run.writes.get(key)).cloned(), run.now_ms, run.generation)
         };
         let value = match own {
             Some(value) => value,
-            None => self.space.read(key)?,
+            None => self.space.read(key, generation)?,
         };
         Ok(value.filter(|(_, expires)| expires.is_none_or(|at| at > now_ms)).map(|(value, _)| value))
     }

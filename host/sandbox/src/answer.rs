@@ -186,3 +186,119 @@ fn check_text(name: &str, text: String, bytes: usize) -> Result<String, Fault> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn notification() -> wit::Notification {
+        wit::Notification {
+            recipient: wit::Recipient::User("user-1".to_owned()),
+            category: "booking".to_owned(),
+            title: "Booked".to_owned(),
+            body: "room-1\nat noon".to_owned(),
+            data: Some(r#"{"a": 1}"#.to_owned()),
+            link: Some("https://book.example/bookings/1".to_owned()),
+            channels: vec![wit::Channel::Email],
+            priority: wit::Priority::High,
+            collapse_key: Some("booking:1".to_owned()),
+            deliver_at: Some(1),
+            expires_at: Some(2),
+            digest: Some(wit::Digest {
+                key: "daily".to_owned(),
+                window: 86_400_000,
+            }),
+        }
+    }
+
+    #[track_caller]
+    fn refused(change: impl FnOnce(&mut wit::Notification), words: &str) {
+        let mut said = notification();
+        change(&mut said);
+        let actions = vec![wit::Action::Notify(said)];
+        let fault = check_answer(Ok(actions), &Limits::default()).unwrap_err();
+        assert!(fault.to_string().contains(words), "{fault}");
+    }
+
+    #[test]
+    fn a_notification_that_keeps_to_the_interface_is_taken_whole() {
+        let taken = check_notification(notification()).unwrap();
+        assert_eq!(taken.recipient.stream(), "user:user-1");
+        assert_eq!(taken.body, "room-1\nat noon");
+        assert_eq!(taken.data.unwrap().get(), r#"{"a": 1}"#);
+        assert_eq!(taken.channels, [Channel::Email]);
+        assert_eq!(taken.digest.unwrap().window_ms, 86_400_000);
+        let longest = wit::Notification {
+            title: "ö".repeat(200),
+            ..notification()
+        };
+        check_notification(longest).unwrap();
+        let path = wit::Notification {
+            link: Some("/bookings/1?at=12:30".to_owned()),
+            ..notification()
+        };
+        check_notification(path).unwrap();
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_refused_with_the_field_and_the_rule() {
+        refused(
+            |n| n.recipient = wit::Recipient::User(String::new()),
+            "`recipient.user` is empty",
+        );
+        refused(
+            |n| n.recipient = wit::Recipient::Group("a\nb".to_owned()),
+            "control characters",
+        );
+        refused(
+            |n| n.recipient = wit::Recipient::User("u".repeat(257)),
+            "at most 256",
+        );
+        refused(|n| n.title = "ö".repeat(201), "201 characters");
+        refused(|n| n.title = "two\nlines".to_owned(), "not one line");
+        refused(|n| n.body = "nul\0".to_owned(), "`body` contains U+0000");
+        refused(|n| n.body = "b".repeat(65_537), "at most 65536");
+        refused(|n| n.data = Some("{".to_owned()), "`data` is not JSON");
+        refused(
+            |n| n.data = Some(r#"{"a":"\u0000"}"#.to_owned()),
+            "`data` contains U+0000",
+        );
+        refused(
+            |n| n.data = Some("[".repeat(100) + &"]".repeat(100)),
+            "nested",
+        );
+        refused(
+            |n| n.link = Some("JavaScript:alert(1)".to_owned()),
+            "the scheme `JavaScript`",
+        );
+        refused(
+            |n| n.link = Some(" javascript:alert(1)".to_owned()),
+            "spaces",
+        );
+        refused(|n| n.channels = vec![wit::Channel::Sms; 7], "more channels");
+        refused(|n| n.collapse_key = Some("k".repeat(257)), "`collapse-key`");
+        refused(
+            |n| {
+                n.digest = Some(wit::Digest {
+                    key: String::new(),
+                    window: u64::MAX,
+                })
+            },
+            "window",
+        );
+    }
+
+    #[test]
+    fn a_reason_is_one_line_of_bounded_length() {
+        let said = Err(wit::Failure::Reject(format!(
+            "no\nroom {}",
+            "ö".repeat(1_000)
+        )));
+        let Ok(Answer::Reject(reason)) = check_answer(said, &Limits::default()) else {
+            panic!("it is a rejection");
+        };
+        assert!(reason.starts_with("no room ö") && reason.len() <= 1_000);
+    }
+}

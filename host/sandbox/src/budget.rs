@@ -12,7 +12,6 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use wasmtime::Engine;
 
 use crate::model::Fault;
 
@@ -97,7 +96,7 @@ struct Shared {
 pub(crate) struct Ticking<'a>(&'a Ticker);
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> std::io::Result<Self> {
+    pub(crate) fn start(raise: impl Fn() + Send + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             calls: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
@@ -119,7 +118,7 @@ impl Ticker {
                         idle_ticks = 0;
                     } else {
                         std::thread::sleep(TICK);
-                        engine.increment_epoch();
+                        raise();
                     }
                 }
             })?;
@@ -152,6 +151,65 @@ impl Drop for Ticker {
         if let Some(handle) = self.handle.take() {
             // The thread runs nothing that panics.
             let _ = handle.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A budget whose call began this long ago by the wall clock.
+    fn begun(wall_ms: u64, ago_ms: u64) -> Budget {
+        let mut budget = Budget::new(60_000, wall_ms);
+        let began = Instant::now() - Duration::from_millis(ago_ms);
+        budget.began = Some((thread_cpu_time(), began));
+        budget
+    }
+
+    #[test]
+    fn a_call_is_over_when_the_wall_clock_says_so() {
+        assert_eq!(begun(3_600_000, 1_000).tick(), None);
+        assert_eq!(
+            begun(1_000, 1_000).tick(),
+            Some(Fault::WallClock { limit_ms: 1_000 })
+        );
+    }
+
+    #[test]
+    fn waiting_for_the_host_is_not_the_guests_time() {
+        let mut budget = begun(60_000, 90_000);
+        budget.excuse(Duration::from_secs(80));
+        assert_eq!(budget.tick(), None);
+        // What was waited before the first look was never counted.
+        let mut budget = Budget::new(60_000, 60_000);
+        budget.excuse(Duration::from_secs(80));
+        assert_eq!(budget.excused, Duration::ZERO);
+    }
+
+    #[test]
+    fn the_epoch_rises_again_however_often_the_ticker_goes_to_sleep() {
+        let epoch = Arc::new(AtomicUsize::new(0));
+        let raised = Arc::clone(&epoch);
+        let ticker = Ticker::start(move || {
+            raised.fetch_add(1, Ordering::SeqCst);
+        });
+        let Ok(ticker) = ticker else {
+            panic!("no thread")
+        };
+        let wait_for = |wanted: usize| {
+            let patience = Instant::now() + Duration::from_secs(30);
+            while epoch.load(Ordering::SeqCst) < wanted {
+                assert!(Instant::now() < patience, "the ticker sleeps");
+                std::thread::yield_now();
+            }
+        };
+        for _ in 0..10 {
+            let ticking = ticker.ticking();
+            wait_for(epoch.load(Ordering::SeqCst) + 3);
+            drop(ticking);
+            // The next call begins in the very moment in which the ticker lies down.
+            wait_for(epoch.load(Ordering::SeqCst) + IDLE_TICKS as usize - 1);
         }
     }
 }

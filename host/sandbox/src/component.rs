@@ -9,6 +9,8 @@ use crate::refusal::Refusal;
 const HANDLER: &str = "carillon:plugin/handler";
 const VERSION: &str = "0.1.0";
 const MAGIC: &[u8] = b"\0asm";
+/// How the names of the custom sections begin that say which world a module is made for.
+const TYPES_SECTION: &[u8] = b"component-type";
 /// The fifth and following bytes of a core module (Core Specification, 5.5.16).
 const CORE_MODULE: [u8; 4] = [1, 0, 0, 0];
 
@@ -54,22 +56,33 @@ fn not_compiled(bytes: &[u8], error: &wasmtime::Error) -> Refusal {
 }
 
 fn componentize(module: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let encoder = wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(module);
-    let encoded = encoder.and_then(|mut encoder| encoder.encode());
-    encoded.map_err(|error| {
-        let reason = error
-            .chain()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(": ");
-        // Whether the module is whole decides which advice helps.
-        match wasmtime::Module::validate(&Engine::default(), module) {
-            Ok(()) => Refusal::NoComponentTypes(reason),
-            Err(damage) => Refusal::Damaged(root_cause(&damage)),
+    // The encoder takes a whole module for granted, and panics where it is not.
+    wasmtime::Module::validate(&Engine::default(), module)
+        .map_err(|damage| Refusal::Damaged(root_cause(&damage)))?;
+    if !module
+        .windows(TYPES_SECTION.len())
+        .any(|bytes| bytes == TYPES_SECTION)
+    {
+        return Err(Refusal::NoComponentTypes(
+            "it has no section `component-type`".to_owned(),
+        ));
+    }
+    let encode = || {
+        let encoder = wit_component::ComponentEncoder::default()
+            .validate(true)
+            .module(module);
+        encoder.and_then(|mut encoder| encoder.encode())
+    };
+    match std::panic::catch_unwind(encode) {
+        Ok(Ok(component)) => Ok(component),
+        Ok(Err(error)) => {
+            let reasons: Vec<String> = error.chain().map(ToString::to_string).collect();
+            Err(Refusal::NoComponentTypes(reasons.join(": ")))
         }
-    })
+        Err(_) => Err(Refusal::NoComponentTypes(
+            "its component types cannot be read".to_owned(),
+        )),
+    }
 }
 
 fn check_exports(engine: &Engine, component: &Component) -> Result<(), Refusal> {

@@ -129,3 +129,80 @@ pub(crate) fn check_settings(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn described() -> wit::Description {
+        wit::Description {
+            name: "room-signs".to_owned(),
+            version: "1.20.3".to_owned(),
+            summary: "Changes the signs at the doors.".to_owned(),
+            subscriptions: vec!["booking.*".to_owned()],
+            settings: vec![wit::Setting {
+                key: "address".to_owned(),
+                summary: "the address of the signs".to_owned(),
+                default: None,
+            }],
+        }
+    }
+
+    #[track_caller]
+    fn refused(change: impl FnOnce(&mut wit::Description), words: &str) {
+        let mut said = described();
+        change(&mut said);
+        let sentence = check_description(said).unwrap_err().to_string();
+        assert!(sentence.contains(words), "{sentence}");
+    }
+
+    #[test]
+    fn a_description_that_breaks_a_rule_is_refused_with_the_rule() {
+        check_description(described()).unwrap();
+        for name in ["", "Room", "9rooms", "room_signs", "r\0", &"r".repeat(65)] {
+            refused(|said| said.name = name.to_owned(), "its name");
+        }
+        for version in [
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "1.2.x",
+            "+1.2.3",
+            "1.2.",
+            "1.2.99999999999",
+        ] {
+            refused(|said| said.version = version.to_owned(), "its version");
+        }
+        refused(|said| said.summary = "two\nlines".to_owned(), "its summary");
+        refused(|said| said.subscriptions.clear(), "subscribes to nothing");
+        refused(
+            |said| said.subscriptions = vec!["*".to_owned(); 101],
+            "more than 100",
+        );
+        refused(
+            |said| said.subscriptions.push("not a kind".to_owned()),
+            "\"not a kind\"",
+        );
+        refused(|said| said.settings[0].key.clear(), "the key of a setting");
+        refused(
+            |said| said.settings.push(said.settings[0].clone()),
+            "\"address\" twice",
+        );
+    }
+
+    #[test]
+    fn a_setting_without_default_and_without_value_is_missing() {
+        let description = check_description(described()).unwrap();
+        let refusal = check_settings(&description, &mut HashMap::new()).unwrap_err();
+        assert!(matches!(&refusal, Refusal::MissingSetting { key, .. } if key == "address"));
+        assert_eq!(
+            refusal.to_string(),
+            "the plugin room-signs needs the setting \"address\" (the address of the signs); \
+             give it in [plugins.room-signs.settings]"
+        );
+        let mut given = HashMap::from([("address".to_owned(), "10.0.0.7".to_owned())]);
+        check_settings(&description, &mut given).unwrap();
+    }
+}

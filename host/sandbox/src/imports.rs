@@ -206,3 +206,184 @@ impl Guest {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::{BTreeMap, HashMap};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::limits::Limits;
+
+    /// Values with what remains of their time.
+    #[derive(Default)]
+    struct Values(BTreeMap<String, (Vec<u8>, Option<u64>)>);
+
+    impl State for Values {
+        fn get(&mut self, key: &str) -> std::result::Result<Option<Vec<u8>>, StateUnavailable> {
+            Ok(self.0.get(key).map(|(value, _)| value.clone()))
+        }
+
+        fn set(
+            &mut self,
+            key: &str,
+            value: Vec<u8>,
+            time_to_live_ms: Option<u64>,
+        ) -> std::result::Result<bool, StateUnavailable> {
+            self.0.insert(key.to_owned(), (value, time_to_live_ms));
+            Ok(self.0.len() <= 2)
+        }
+
+        fn delete(&mut self, key: &str) -> std::result::Result<(), StateUnavailable> {
+            self.0.remove(key);
+            Ok(())
+        }
+
+        fn remaining_ms(
+            &mut self,
+            key: &str,
+        ) -> std::result::Result<Option<u64>, StateUnavailable> {
+            Ok(self.0.get(key).and_then(|(_, remaining)| *remaining))
+        }
+    }
+
+    fn guest(limits: Limits) -> Guest {
+        let settings = HashMap::from([("tone".to_owned(), "kind".to_owned())]);
+        let mut guest = Guest::new("test".into(), Arc::new(limits), Arc::new(settings));
+        guest.begin("event-1", Box::new(Values::default()));
+        guest
+    }
+
+    fn key(text: &str) -> String {
+        text.to_owned()
+    }
+
+    #[test]
+    fn what_is_set_is_got_until_it_is_deleted() {
+        let mut guest = guest(Limits::default());
+        assert_eq!(state::Host::get(&mut guest, key("a")).unwrap(), None);
+        state::Host::set(&mut guest, key("a"), b"1".to_vec(), Some(5))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            state::Host::get(&mut guest, key("a")).unwrap(),
+            Some(b"1".to_vec())
+        );
+        state::Host::delete(&mut guest, key("a")).unwrap();
+        state::Host::delete(&mut guest, key("a")).unwrap();
+        assert_eq!(state::Host::get(&mut guest, key("a")).unwrap(), None);
+    }
+
+    #[test]
+    fn increment_keeps_the_time_that_a_key_has_left_unless_it_brings_its_own() {
+        let mut guest = guest(Limits::default());
+        let mut add = |by, time_to_live| {
+            state::Host::increment(&mut guest, key("n"), by, time_to_live)
+                .unwrap()
+                .unwrap()
+        };
+        assert_eq!([add(5, Some(700)), add(-7, None)], [5, -2]);
+        assert_eq!(guest.state.remaining_ms("n").unwrap(), Some(700));
+        state::Host::increment(&mut guest, key("n"), 1, Some(90))
+            .unwrap()
+            .unwrap();
+        assert_eq!(guest.state.remaining_ms("n").unwrap(), Some(90));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_an_error_of_the_interface_and_no_trap() {
+        let mut guest = guest(Limits {
+            state_value_bytes: 4,
+            ..Limits::default()
+        });
+        let longest = "k".repeat(MAX_KEY_BYTES);
+        for invalid in [String::new(), key("a\0b"), longest.clone() + "k"] {
+            let set = state::Host::set(&mut guest, invalid.clone(), Vec::new(), None).unwrap();
+            assert!(matches!(set, Err(state::Error::InvalidKey)));
+            let add = state::Host::increment(&mut guest, invalid.clone(), 1, None).unwrap();
+            assert!(matches!(add, Err(state::Error::InvalidKey)));
+            assert_eq!(state::Host::get(&mut guest, invalid.clone()).unwrap(), None);
+            state::Host::delete(&mut guest, invalid).unwrap();
+        }
+        state::Host::set(&mut guest, longest, vec![0; 4], None)
+            .unwrap()
+            .unwrap();
+        let set = state::Host::set(&mut guest, key("a"), vec![0; 5], None).unwrap();
+        assert!(matches!(set, Err(state::Error::ValueTooLarge)));
+        state::Host::set(&mut guest, key("b"), b"x".to_vec(), None)
+            .unwrap()
+            .unwrap();
+        let add = state::Host::increment(&mut guest, key("b"), 1, None).unwrap();
+        assert!(matches!(add, Err(state::Error::NotANumber)));
+        let set = state::Host::set(&mut guest, key("one too many"), Vec::new(), None).unwrap();
+        assert!(matches!(set, Err(state::Error::QuotaExceeded)));
+    }
+
+    #[test]
+    fn a_sum_that_overflows_is_no_number() {
+        let mut guest = guest(Limits::default());
+        state::Host::increment(&mut guest, key("n"), i64::MAX, None)
+            .unwrap()
+            .unwrap();
+        let add = state::Host::increment(&mut guest, key("n"), 1, None).unwrap();
+        assert!(matches!(add, Err(state::Error::NotANumber)));
+    }
+
+    #[test]
+    fn one_call_writes_no_more_than_its_share() {
+        let mut guest = guest(Limits {
+            state_bytes: 10,
+            ..Limits::default()
+        });
+        state::Host::set(&mut guest, key("a"), vec![0; 9], None)
+            .unwrap()
+            .unwrap();
+        let set = state::Host::set(&mut guest, key("a"), Vec::new(), None).unwrap();
+        assert!(matches!(set, Err(state::Error::QuotaExceeded)));
+        let state = guest.end();
+        guest.begin("event-2", state);
+        state::Host::set(&mut guest, key("a"), vec![0; 9], None)
+            .unwrap()
+            .unwrap();
+    }
+
+    #[test]
+    fn only_log_works_in_describe() {
+        let mut guest = guest(Limits::default());
+        assert_eq!(
+            settings::Host::get(&mut guest, key("tone")).unwrap(),
+            Some(key("kind"))
+        );
+        guest.describing = true;
+        log::Host::write(&mut guest, log::Level::Info, key("hello")).unwrap();
+        for refused in [
+            settings::Host::get(&mut guest, key("tone")).unwrap_err(),
+            state::Host::get(&mut guest, key("a")).unwrap_err(),
+            state::Host::set(&mut guest, key("a"), Vec::new(), None).unwrap_err(),
+            state::Host::delete(&mut guest, key("a")).unwrap_err(),
+            state::Host::increment(&mut guest, key("a"), 1, None).unwrap_err(),
+        ] {
+            assert!(
+                refused.to_string().contains("only `log` works there"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn memories_share_the_grant_and_a_guests_own_maximum_costs_nothing() {
+        use wasmtime::ResourceLimiter;
+        let mut guest = guest(Limits {
+            memory_bytes: 100,
+            ..Limits::default()
+        });
+        assert!(guest.memory_growing(0, 60, None).unwrap());
+        assert!(guest.memory_growing(0, 90, Some(70)).unwrap());
+        assert!(!guest.memory_growing(0, 41, None).unwrap());
+        assert_eq!(guest.fault, Some(Fault::Memory { limit_bytes: 100 }));
+        assert!(guest.memory_growing(60, 100, None).unwrap());
+        assert_eq!(guest.memory_bytes, 100);
+    }
+}

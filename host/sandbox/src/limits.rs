@@ -76,7 +76,7 @@ pub struct SandboxConfig {
     pub max_instances: u32,
     /// How many idle instances are kept warm.
     pub max_warm_instances: usize,
-    /// How much linear memory idle instances may keep, in bytes. Memory does not shrink, so
+    /// How much linear memory idle instances may keep, in bytes, touched or not. Memory does not shrink, so
     /// one large event would otherwise be paid for until the instance is replaced.
     pub max_warm_memory_bytes: usize,
     /// The guest's stack, in bytes.
@@ -93,7 +93,7 @@ impl Default for SandboxConfig {
             max_binary_bytes: 16 << 20,
             max_instances: 1_200,
             max_warm_instances: 1_024,
-            max_warm_memory_bytes: 1 << 30,
+            max_warm_memory_bytes: 2 << 30,
             stack_bytes: 512 << 10,
             max_memory_bytes: 128 << 20,
             max_table_elements: 20_000,

@@ -98,8 +98,11 @@ impl Sandbox {
             .map_err(|error| failed("engine", format!("{error:#}")))?;
         let linker =
             imports::linker(&engine).map_err(|error| failed("imports", format!("{error:#}")))?;
-        let ticker =
-            Ticker::start(engine.clone()).map_err(|error| failed("ticker", error.to_string()))?;
+        let ticker = Ticker::start({
+            let engine = engine.clone();
+            move || engine.increment_epoch()
+        })
+        .map_err(|error| failed("ticker", error.to_string()))?;
         let warm = Warm::new(config.max_warm_instances, config.max_warm_memory_bytes);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -159,7 +162,7 @@ impl Sandbox {
     }
 
     /// The pool has room for no more than the largest grants.
-    fn grantable(&self, plugin: &str, limits: Limits) -> Limits {
+    fn grantable(&self, plugin: &str, mut limits: Limits) -> Limits {
         let SandboxConfig {
             max_memory_bytes,
             max_table_elements,
@@ -175,11 +178,9 @@ impl Sandbox {
                 "the plugin's limits are lowered to the largest that [sandbox] grants"
             );
         }
-        Limits {
-            memory_bytes: limits.memory_bytes.min(max_memory_bytes),
-            table_elements: limits.table_elements.min(max_table_elements),
-            ..limits
-        }
+        limits.memory_bytes = limits.memory_bytes.min(max_memory_bytes);
+        limits.table_elements = limits.table_elements.min(max_table_elements);
+        limits
     }
 
     fn describe(&self, pre: &bindings::PluginPre<Guest>) -> Result<Description, Refusal> {
@@ -188,7 +189,7 @@ impl Sandbox {
         let failed = |fault: Fault| Refusal::Describe(fault.to_string());
         // Before the instance is made: what runs at its start is the guest's code, too.
         let _ticking = self.inner.ticker.ticking();
-        let mut live = Live::new(self, pre, name, limits, Arc::default()).map_err(failed)?;
+        let mut live = Live::new(self, pre, &name, &limits, &Arc::default()).map_err(failed)?;
         check_description(live.describe().map_err(failed)?)
     }
 
@@ -201,18 +202,12 @@ impl Sandbox {
         settings: &Arc<HashMap<String, String>>,
     ) -> Result<(), Refusal> {
         let _ticking = self.inner.ticker.ticking();
-        Live::new(
-            self,
-            pre,
-            Arc::clone(name),
-            Arc::clone(limits),
-            Arc::clone(settings),
-        )
-        .map(drop)
-        .map_err(|fault| Refusal::Limits {
-            plugin: name.to_string(),
-            fault: fault.to_string(),
-        })
+        Live::new(self, pre, name, limits, settings)
+            .map(drop)
+            .map_err(|fault| Refusal::Limits {
+                plugin: name.to_string(),
+                fault: fault.to_string(),
+            })
     }
 }
 

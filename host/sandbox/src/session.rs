@@ -82,9 +82,9 @@ impl<'a> Session<'a> {
         Live::new(
             &compiled.sandbox,
             &compiled.pre,
-            Arc::clone(&compiled.name),
-            Arc::clone(&compiled.limits),
-            Arc::clone(&compiled.settings),
+            &compiled.name,
+            &compiled.limits,
+            &compiled.settings,
         )
     }
 }
@@ -106,16 +106,12 @@ impl Live {
     pub(crate) fn new(
         sandbox: &Sandbox,
         pre: &bindings::PluginPre<Guest>,
-        name: Arc<str>,
-        limits: Arc<Limits>,
-        settings: Arc<HashMap<String, String>>,
+        name: &Arc<str>,
+        limits: &Arc<Limits>,
+        settings: &Arc<HashMap<String, String>>,
     ) -> Result<Self, Fault> {
         loop {
-            let guest = Guest::new(
-                Arc::clone(&name),
-                Arc::clone(&limits),
-                Arc::clone(&settings),
-            );
+            let guest = Guest::new(Arc::clone(name), Arc::clone(limits), Arc::clone(settings));
             let mut store = store(sandbox, guest);
             let error = match pre.instantiate(&mut store) {
                 Ok(plugin) => {

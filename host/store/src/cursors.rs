@@ -33,8 +33,13 @@ type Key = (i64, i32, i64);
 
 /// The cursors that a group touches, as they stand within its transaction.
 pub(crate) struct CursorTable {
-    stored: HashMap<Key, i64>,
+    stored: HashMap<Key, Stored>,
     changed: HashMap<Key, Row>,
+}
+
+struct Stored {
+    next: i64,
+    logged_at_ms: i64,
 }
 
 struct Row {
@@ -51,26 +56,42 @@ impl CursorTable {
         keys.dedup();
         let rows = bulk::fetch_on(
             conn,
-            "SELECT log_id, partition, plugin_id, next_offset FROM cursors WHERE (log_id, partition, plugin_id) IN (VALUES",
+            "SELECT log_id, partition, plugin_id, next_offset, logged_at_ms FROM cursors WHERE (log_id, partition, plugin_id) IN (VALUES",
             3,
             ")",
             &keys,
             |row, key| row.bind(key.0)?.bind(key.1)?.bind(key.2).map(drop),
         )
         .await?;
-        let stored = rows.iter().map(|row| ((row.get(0), row.get(1), row.get(2)), row.get(3))).collect();
+        let stored = rows
+            .iter()
+            .map(|row| ((row.get(0), row.get(1), row.get(2)), Stored { next: row.get(3), logged_at_ms: row.get(4) }))
+            .collect();
         Ok(Self { stored, changed: HashMap::new() })
+    }
+
+    /// Takes all moves back.
+    pub(crate) fn reset(&mut self) {
+        self.changed.clear();
     }
 
     fn at(&self, key: Key) -> Option<i64> {
         match self.changed.get(&key) {
             Some(row) => row.next,
-            None => self.stored.get(&key).copied(),
+            None => self.stored.get(&key).map(|stored| stored.next),
+        }
+    }
+
+    /// The time of the last record that a cursor has passed.
+    fn logged_at_ms(&self, key: Key) -> Option<i64> {
+        match self.changed.get(&key) {
+            Some(row) => row.next.map(|_| row.logged_at_ms),
+            None => self.stored.get(&key).map(|stored| stored.logged_at_ms),
         }
     }
 
     /// Whether the cursors of a share stand where it expects them.
-    pub(crate) fn check(&self, share: &Share) -> Result<(), ShareError> {
+    fn check(&self, share: &Share) -> Result<(), ShareError> {
         let cursor = &share.cursor;
         let key = |lane: Lane| (cursor.log.0, cursor.partition, lane.row());
         let compare = |found: Option<i64>, expected: Option<i64>| {
@@ -97,7 +118,12 @@ impl CursorTable {
         self.check(share)?;
         let cursor = &share.cursor;
         let key = |lane: Lane| (cursor.log.0, cursor.partition, lane.row());
-        let logged_at_ms = cursor.logged_at_ms;
+        let before_ms = self.logged_at_ms(key(cursor.lane));
+        // A cursor that stays has passed nothing new, and a lane that leaves the head may
+        // stand before the last record: state is swept by these times, and never too early.
+        let stays = cursor.expected == Some(cursor.next);
+        let logged_at_ms = before_ms.filter(|_| stays).unwrap_or(cursor.logged_at_ms);
+        let left_at_ms = before_ms.unwrap_or(logged_at_ms).min(logged_at_ms);
         self.changed.insert(
             key(cursor.lane),
             Row { next: Some(cursor.next), logged_at_ms, retry: cursor.retry.clone() },
@@ -108,7 +134,7 @@ impl CursorTable {
         for detached in &share.detached {
             self.changed.insert(
                 key(Lane::Plugin(detached.plugin)),
-                Row { next: Some(detached.next), logged_at_ms, retry: detached.retry.clone() },
+                Row { next: Some(detached.next), logged_at_ms: left_at_ms, retry: detached.retry.clone() },
             );
         }
         Ok(())

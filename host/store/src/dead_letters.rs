@@ -11,6 +11,10 @@ use crate::identity::{LogId, PluginId, VersionId};
 use crate::open::Store;
 use crate::share::{DeadLetter, Share, Source};
 
+/// What is read at once: a record may take a mebibyte, and a burst of bad ones must not
+/// fill the memory.
+const MAX_READ_BYTES: i64 = 8 << 20;
+
 /// The number of a dead letter, in the order in which they were stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeadLetterRow(pub i64);
@@ -74,22 +78,39 @@ pub(crate) async fn write_all(
 }
 
 impl Store {
-    /// Dead letters that were not yet copied to their topic, oldest first.
+    /// Dead letters that were not yet copied to their topic, oldest first, at most `limit`
+    /// and at most 8 MiB of them, but one at least.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn dead_letters_to_relay(&self, limit: u32) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        let fail = || StoreError::database("read dead letters");
+        let sizes: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT id, COALESCE(LENGTH(record_value), 0) + COALESCE(LENGTH(record_key), 0) + LENGTH(record_headers)
+             FROM dead_letters WHERE relayed_ms IS NULL ORDER BY id LIMIT ?",
+        )
+        .bind(limit)
+        .fetch_all(&self.inner.readers)
+        .await
+        .map_err(fail())?;
+        let mut bytes = 0;
+        let fitting = sizes.iter().take_while(|(_, size)| {
+            let first = bytes == 0;
+            bytes += size;
+            first || bytes <= MAX_READ_BYTES
+        });
+        let Some((last, _)) = fitting.last() else { return Ok(Vec::new()) };
         let rows = sqlx::query(
             "SELECT d.id, d.log_id, d.partition, d.record_offset, d.plugin_id, d.version_id, d.event_id, d.code, d.reason,
              d.attempts, d.record_key, d.record_value, d.record_headers, d.logged_at_ms, d.created_ms,
              l.topic, l.cluster, COALESCE(v.version, '')
              FROM dead_letters d JOIN logs l ON l.id = d.log_id LEFT JOIN plugin_versions v ON v.id = d.version_id
-             WHERE d.relayed_ms IS NULL ORDER BY d.id LIMIT ?",
+             WHERE d.relayed_ms IS NULL AND d.id <= ? ORDER BY d.id",
         )
-        .bind(limit)
+        .bind(last)
         .fetch_all(&self.inner.readers)
         .await
-        .map_err(StoreError::database("read dead letters"))?;
+        .map_err(fail())?;
         rows.iter()
             .map(|row| {
                 let plugin = PluginId(row.get(4));
@@ -131,9 +152,9 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn dead_letters_relayed(&self, rows: &[DeadLetterRow], now_ms: i64) -> Result<(), StoreError> {
-        let mut writer = self.inner.writer.lock().await;
+        let mut writer = self.writer().await;
         bulk::execute(
-            &mut writer,
+            writer.conn(),
             &format!("UPDATE dead_letters SET relayed_ms = {now_ms} WHERE id IN (VALUES"),
             1,
             ")",

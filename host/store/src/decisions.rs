@@ -93,79 +93,117 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn drop_old_decisions(&self) -> Result<usize, StoreError> {
-        let window = i64::from(self.inner.config.duplicate_window_hours);
-        let old: Vec<i64> = {
-            let hours = read(&self.inner.hours);
-            let Some(newest) = hours.last().copied() else { return Ok(0) };
-            hours.iter().copied().take_while(|hour| *hour < newest - window).collect()
-        };
-        for hour in &old {
-            let mut writer = self.inner.writer.lock().await;
-            write(&self.inner.hours).remove(hour);
-            sqlx::query("DELETE FROM decision_hours WHERE hour = ?")
-                .bind(hour)
-                .execute(&mut *writer)
-                .await
-                .map_err(StoreError::database("forget old decisions"))?;
-            sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS decisions_{hour}")))
-                .execute(&mut *writer)
-                .await
-                .map_err(StoreError::database("drop old decisions"))?;
-        }
+        let old = self.hours_past_the_window();
+        self.drop_hours(&old).await?;
         Ok(old.len())
+    }
+
+    /// The hours that the window has passed.
+    pub(crate) fn hours_past_the_window(&self) -> BTreeSet<i64> {
+        let window = i64::from(self.inner.config.duplicate_window_hours);
+        let hours = read(&self.inner.hours);
+        let newest = hours.last().copied().unwrap_or_default();
+        hours.iter().copied().take_while(|hour| *hour < newest - window).collect()
+    }
+
+    pub(crate) async fn drop_hours(&self, old: &BTreeSet<i64>) -> Result<(), StoreError> {
+        for hour in old {
+            let mut writer = self.writer().await;
+            // First, so that nobody looks for the table once it is gone.
+            write(&self.inner.hours).remove(hour);
+            let dropped = async {
+                writer.begin().await?;
+                sqlx::query("DELETE FROM decision_hours WHERE hour = ?").bind(hour).execute(writer.conn()).await?;
+                sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS decisions_{hour}")))
+                    .execute(writer.conn())
+                    .await?;
+                writer.commit().await
+            };
+            if let Err(error) = dropped.await {
+                writer.rollback().await;
+                write(&self.inner.hours).insert(*hour);
+                return Err(StoreError::database("drop old decisions")(error));
+            }
+        }
+        Ok(())
     }
 }
 
-/// Writes the decisions of a group; answers the hours that got a table.
+/// What a group's decisions came to.
+#[derive(Debug, Default)]
+pub(crate) struct DecisionsWritten {
+    /// The hours that got a table.
+    pub(crate) made: BTreeSet<i64>,
+    /// In which hour's table each decision stands, by event and plugin.
+    pub(crate) decided: Vec<(([u8; 16], i64), i64)>,
+}
+
+/// Writes the decisions of a group.
 pub(crate) async fn write_all(
     conn: &mut SqliteConnection,
     known: &BTreeSet<i64>,
     window_hours: i64,
     now_ms: i64,
     shares: &[&Share],
-) -> Result<BTreeSet<i64>, sqlx::Error> {
-    let this_hour = now_ms / HOUR_MS;
-    let mut newest = known.last().copied().unwrap_or(i64::MIN);
-    let mut by_hour: BTreeMap<i64, Vec<&Decision>> = BTreeMap::new();
-    for decision in shares.iter().flat_map(|share| &share.decisions) {
-        // A producer's wrong clock must neither push the window into the future nor make a
-        // table for every hour since 1970.
-        let hour = (decision.source.logged_at_ms / HOUR_MS).min(this_hour);
-        newest = newest.max(hour);
-        by_hour.entry(hour.max(newest - window_hours)).or_default().push(decision);
-    }
-    let mut made = BTreeSet::new();
-    for (hour, decisions) in by_hour {
+) -> Result<DecisionsWritten, sqlx::Error> {
+    let mut written = DecisionsWritten::default();
+    for (hour, mut decisions) in by_hour(known.last().copied(), window_hours, now_ms, shares) {
         if !known.contains(&hour) {
             make_table(conn, hour).await?;
-            made.insert(hour);
+            written.made.insert(hour);
         }
-        bulk::execute(
-            conn,
-            &format!(
-                "INSERT INTO decisions_{hour} (event_key, plugin_id, version_id, content_hash, outcome, actions, attempts, log_id, partition, record_offset, logged_at_ms) VALUES"
-            ),
-            11,
-            "",
-            &decisions,
-            |row, decision| {
-                row.bind(decision.event_key.as_slice())?
-                    .bind(decision.plugin.0)?
-                    .bind(decision.version.0)?
-                    .bind(decision.content_hash.cast_signed())?
-                    .bind(i64::from(decision.outcome == Outcome::DeadLettered))?
-                    .bind(decision.actions)?
-                    .bind(decision.attempts)?
-                    .bind(decision.source.log.0)?
-                    .bind(decision.source.partition)?
-                    .bind(decision.source.offset)?
-                    .bind(decision.source.logged_at_ms)
-                    .map(drop)
-            },
-        )
-        .await?;
+        // In the order of the table, so that neighbours share pages.
+        decisions.sort_unstable_by_key(|decision| decision.event_key);
+        insert(conn, hour, &decisions).await?;
+        written.decided.extend(decisions.iter().map(|decision| ((decision.event_key, decision.plugin.0), hour)));
     }
-    Ok(made)
+    Ok(written)
+}
+
+/// Which hour's table each decision of a group belongs to.
+fn by_hour<'a>(
+    newest_known: Option<i64>,
+    window_hours: i64,
+    now_ms: i64,
+    shares: &[&'a Share],
+) -> BTreeMap<i64, Vec<&'a Decision>> {
+    // A producer's wrong clock must neither push the window into the future nor make a
+    // table for every hour since 1970.
+    let hour = |decision: &Decision| decision.source.logged_at_ms.clamp(0, now_ms.max(0)) / HOUR_MS;
+    let decisions = || shares.iter().flat_map(|share| &share.decisions);
+    let newest = decisions().map(hour).chain(newest_known).max().unwrap_or_default();
+    let mut by_hour: BTreeMap<i64, Vec<&Decision>> = BTreeMap::new();
+    for decision in decisions() {
+        by_hour.entry(hour(decision).max(newest - window_hours)).or_default().push(decision);
+    }
+    by_hour
+}
+
+async fn insert(conn: &mut SqliteConnection, hour: i64, decisions: &[&Decision]) -> Result<(), sqlx::Error> {
+    bulk::execute(
+        conn,
+        &format!(
+            "INSERT INTO decisions_{hour} (event_key, plugin_id, version_id, content_hash, outcome, actions, attempts, log_id, partition, record_offset, logged_at_ms) VALUES"
+        ),
+        11,
+        "",
+        decisions,
+        |row, decision| {
+            row.bind(decision.event_key.as_slice())?
+                .bind(decision.plugin.0)?
+                .bind(decision.version.0)?
+                .bind(decision.content_hash.cast_signed())?
+                .bind(i64::from(decision.outcome == Outcome::DeadLettered))?
+                .bind(decision.actions)?
+                .bind(decision.attempts)?
+                .bind(decision.source.log.0)?
+                .bind(decision.source.partition)?
+                .bind(decision.source.offset)?
+                .bind(decision.source.logged_at_ms)
+                .map(drop)
+        },
+    )
+    .await
 }
 
 async fn make_table(conn: &mut SqliteConnection, hour: i64) -> Result<(), sqlx::Error> {

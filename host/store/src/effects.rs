@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteConnection;
 use crate::bulk;
 use crate::entry::{Entry, Notification, Publication, Withdrawal};
 use crate::identity::NotificationId;
+use crate::offsets::Streams;
 use crate::share::{Effect, NewNotification, NewWithdrawal, Share};
 
 /// What a group's effects came to.
@@ -22,13 +23,38 @@ pub(crate) struct Written {
 }
 
 /// A stream, a plugin and a collapse key: what a newer notification replaces.
-type Collapsing<'a> = (i64, i64, &'a str);
+pub(crate) type Collapsing<'a> = (i64, i64, &'a str);
 
-struct Pending<'a> {
-    effect: Stored<'a>,
-    stream: i64,
-    offset: Option<u64>,
-    hidden: bool,
+/// When a notification can be seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    Now,
+    /// When its time comes.
+    Later,
+    /// It has expired. It counts as seen and gone, so that what stands does not depend on
+    /// when the event was handled.
+    Past,
+    /// It expires before its time comes.
+    Never,
+}
+
+impl Sight {
+    fn of(new: &NewNotification, now_ms: i64) -> Self {
+        let ends_by = |at: i64| new.expires_at_ms.is_some_and(|end| end <= at);
+        match new.deliver_at_ms {
+            Some(at) if ends_by(at) => Self::Never,
+            Some(at) if at > now_ms => Self::Later,
+            _ if ends_by(now_ms) => Self::Past,
+            _ => Self::Now,
+        }
+    }
+}
+
+/// What the group itself holds under one collapse key and has not replaced.
+#[derive(Default)]
+struct Standing {
+    seen: Option<usize>,
+    waiting: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -37,90 +63,155 @@ enum Stored<'a> {
     Withdrawal(&'a NewWithdrawal),
 }
 
+struct Pending<'a> {
+    effect: Stored<'a>,
+    stream: i64,
+    offset: Option<u64>,
+    hidden: bool,
+}
+
+/// The effects of a group, one after another, on top of what is stored.
+struct Ledger<'a> {
+    streams: Streams,
+    pending: Vec<Pending<'a>>,
+    standing: HashMap<Collapsing<'a>, Standing>,
+    /// Keys of which something stored and seen was taken back, until a withdrawal tells it.
+    taken_back: HashSet<Collapsing<'a>>,
+    /// Keys of which all that is stored is replaced.
+    replaced: HashSet<Collapsing<'a>>,
+    /// Keys of which what is stored and waits is replaced.
+    replaced_waiting: HashSet<Collapsing<'a>>,
+}
+
 pub(crate) async fn write_all(
     conn: &mut SqliteConnection,
     shares: &[&Share],
     now_ms: i64,
 ) -> Result<Written, sqlx::Error> {
-    let effects: Vec<&Effect> = shares.iter().flat_map(|share| &share.effects).collect();
+    let mut effects: Vec<&Effect> = shares.iter().flat_map(|share| &share.effects).collect();
     if effects.is_empty() {
         return Ok(Written::default());
     }
-    let present = already_stored(conn, &effects).await?;
-    let mut streams = Streams::load(conn, &effects).await?;
+    // What stands is never decided anew.
+    let mut present = already_stored(conn, &effects).await?;
+    effects.retain(|effect| !present.contains(&id_of(effect)));
+    let streams = Streams::load(conn, &effects).await?;
     let taken_back = withdraw_stored(conn, &effects, &streams).await?;
-
-    let mut pending: Vec<Pending<'_>> = Vec::with_capacity(effects.len());
-    let mut latest: HashMap<Collapsing<'_>, usize> = HashMap::new();
-    let mut replaced_visible = Vec::new();
-    let mut replaced_waiting = Vec::new();
-    for effect in &effects {
+    let mut ledger = Ledger {
+        streams,
+        pending: Vec::with_capacity(effects.len()),
+        standing: HashMap::new(),
+        taken_back,
+        replaced: HashSet::new(),
+        replaced_waiting: HashSet::new(),
+    };
+    for effect in effects {
+        let id = id_of(effect);
+        // The group itself may hold it twice.
+        if present.contains(&id) {
+            continue;
+        }
+        let before = ledger.pending.len();
         match effect {
-            Effect::Notify(new) => {
-                if present.contains(&new.id) {
-                    continue;
-                }
-                let stream = streams.id(&new.stream);
-                let waits = new.deliver_at_ms.is_some_and(|at| at > now_ms);
-                let expired = new.expires_at_ms.is_some_and(|at| at <= now_ms);
-                let offset = (!waits && !expired).then(|| streams.advance(&new.stream));
-                if let Some(key) = &new.collapse_key {
-                    let key = (stream, new.plugin.0, key.as_str());
-                    // What waits replaces what waits; what is seen replaces both.
-                    if let Some(older) = latest.insert(key, pending.len()) {
-                        let older: &mut Pending<'_> = &mut pending[older];
-                        older.hidden |= offset.is_some() || older.offset.is_none();
-                    }
-                    if offset.is_some() { &mut replaced_visible } else { &mut replaced_waiting }.push(key);
-                }
-                pending.push(Pending {
-                    effect: Stored::Notification(new),
-                    stream,
-                    offset,
-                    hidden: expired,
-                });
-            }
-            Effect::Withdraw(new) => {
-                if present.contains(&new.id) {
-                    continue;
-                }
-                let Some(stream) = streams.known(&new.stream) else { continue };
-                let key = (stream, new.plugin.0, new.collapse_key.as_str());
-                let in_group = latest.remove(&key).map(|older| {
-                    let older: &mut Pending<'_> = &mut pending[older];
-                    older.hidden = true;
-                    older.offset.is_some()
-                });
-                // Nobody has seen it: there is nothing to tell.
-                if in_group != Some(true) && !taken_back.contains(&key) {
-                    continue;
-                }
-                let offset = Some(streams.advance(&new.stream));
-                pending.push(Pending { effect: Stored::Withdrawal(new), stream, offset, hidden: true });
-            }
+            Effect::Notify(new) => ledger.notify(new, now_ms),
+            Effect::Withdraw(new) => ledger.withdraw(new),
+        }
+        if ledger.pending.len() > before {
+            present.insert(id);
         }
     }
-    hide(conn, "", &replaced_visible).await?;
-    hide(conn, "AND stream_offset IS NULL", &replaced_waiting).await?;
-    insert(conn, &pending).await?;
-    streams.write(conn).await?;
-    Ok(Written {
-        waiting: pending.iter().any(|p| p.offset.is_none() && !p.hidden),
-        publications: pending.iter().filter_map(publication).collect(),
-    })
+    ledger.write(conn).await
+}
+
+impl<'a> Ledger<'a> {
+    fn notify(&mut self, new: &'a NewNotification, now_ms: i64) {
+        let stream = self.streams.id(&new.stream);
+        let sight = Sight::of(new, now_ms);
+        let offset = (sight == Sight::Now).then(|| self.streams.advance(&new.stream));
+        let index = self.pending.len();
+        let hidden = matches!(sight, Sight::Past | Sight::Never);
+        self.pending.push(Pending { effect: Stored::Notification(new), stream, offset, hidden });
+        let Some(key) = &new.collapse_key else { return };
+        if sight == Sight::Never {
+            return;
+        }
+        let key = (stream, new.plugin.0, key.as_str());
+        let standing = self.standing.entry(key).or_default();
+        // What waits replaces what waits; what is seen replaces both.
+        let older_waiting = standing.waiting.take();
+        let older_seen = if sight == Sight::Later {
+            None
+        } else {
+            // Replaced before any withdrawal that follows could take it back.
+            self.taken_back.remove(&key);
+            standing.seen.take()
+        };
+        match sight {
+            Sight::Later => {
+                standing.waiting = Some(index);
+                self.replaced_waiting.insert(key);
+            }
+            Sight::Now => {
+                standing.seen = Some(index);
+                self.replaced.insert(key);
+            }
+            Sight::Past | Sight::Never => {
+                self.replaced.insert(key);
+            }
+        }
+        self.hide([older_waiting, older_seen]);
+    }
+
+    fn withdraw(&mut self, new: &'a NewWithdrawal) {
+        let Some(stream) = self.streams.known(&new.stream) else { return };
+        let key = (stream, new.plugin.0, new.collapse_key.as_str());
+        let standing = self.standing.remove(&key).unwrap_or_default();
+        self.hide([standing.seen, standing.waiting]);
+        let stored_was_seen = self.taken_back.remove(&key);
+        if standing.seen.is_none() && !stored_was_seen {
+            // Nobody has seen it: there is nothing to tell.
+            return;
+        }
+        let offset = Some(self.streams.advance(&new.stream));
+        self.pending.push(Pending { effect: Stored::Withdrawal(new), stream, offset, hidden: true });
+    }
+
+    fn hide(&mut self, older: [Option<usize>; 2]) {
+        for index in older.into_iter().flatten() {
+            self.pending[index].hidden = true;
+        }
+    }
+
+    async fn write(self, conn: &mut SqliteConnection) -> Result<Written, sqlx::Error> {
+        hide(conn, "", &sorted(&self.replaced)).await?;
+        hide(conn, "AND stream_offset IS NULL", &sorted(&self.replaced_waiting)).await?;
+        insert(conn, &self.pending).await?;
+        self.streams.write(conn).await?;
+        Ok(Written {
+            waiting: self.pending.iter().any(|p| p.offset.is_none() && !p.hidden),
+            publications: self.pending.iter().filter_map(publication).collect(),
+        })
+    }
+}
+
+fn sorted<'a>(keys: &HashSet<Collapsing<'a>>) -> Vec<Collapsing<'a>> {
+    let mut keys: Vec<_> = keys.iter().copied().collect();
+    keys.sort_unstable();
+    keys
+}
+
+fn id_of(effect: &Effect) -> NotificationId {
+    match effect {
+        Effect::Notify(new) => new.id,
+        Effect::Withdraw(new) => new.id,
+    }
 }
 
 async fn already_stored(
     conn: &mut SqliteConnection,
     effects: &[&Effect],
 ) -> Result<HashSet<NotificationId>, sqlx::Error> {
-    let mut ids: Vec<NotificationId> = effects
-        .iter()
-        .map(|effect| match effect {
-            Effect::Notify(new) => new.id,
-            Effect::Withdraw(new) => new.id,
-        })
-        .collect();
+    let mut ids: Vec<NotificationId> = effects.iter().map(|effect| id_of(effect)).collect();
     ids.sort_unstable();
     let rows = bulk::fetch_on(conn, "SELECT id FROM notifications WHERE id IN (VALUES", 1, ")", &ids, |row, id| {
         row.bind(id.as_bytes()).map(drop)
@@ -135,7 +226,7 @@ async fn withdraw_stored<'a>(
     effects: &[&'a Effect],
     streams: &Streams,
 ) -> Result<HashSet<Collapsing<'a>>, sqlx::Error> {
-    let keys: Vec<Collapsing<'a>> = effects
+    let mut keys: Vec<Collapsing<'a>> = effects
         .iter()
         .filter_map(|effect| match effect {
             Effect::Withdraw(new) => {
@@ -144,6 +235,8 @@ async fn withdraw_stored<'a>(
             Effect::Notify(_) => None,
         })
         .collect();
+    keys.sort_unstable();
+    keys.dedup();
     let rows = bulk::fetch_on(
         conn,
         "UPDATE notifications SET hidden = 1 WHERE collapse_key IS NOT NULL AND hidden = 0
@@ -162,7 +255,8 @@ async fn withdraw_stored<'a>(
     Ok(keys.into_iter().filter(|key| seen.contains(&(key.0, key.1, key.2.to_owned()))).collect())
 }
 
-async fn hide(conn: &mut SqliteConnection, only: &str, keys: &[Collapsing<'_>]) -> Result<(), sqlx::Error> {
+/// Hides what is stored under these keys.
+pub(crate) async fn hide(conn: &mut SqliteConnection, only: &str, keys: &[Collapsing<'_>]) -> Result<(), sqlx::Error> {
     bulk::execute(
         conn,
         &format!(
@@ -182,8 +276,8 @@ async fn insert(conn: &mut SqliteConnection, pending: &[Pending<'_>]) -> Result<
         conn,
         "INSERT INTO notifications (id, stream_id, stream_offset, withdraws, plugin_id, version_id, event_id, kind,
          log_id, partition, record_offset, category, title, body, data, link, channels, priority, collapse_key,
-         deliver_at_ms, expires_at_ms, digest_key, digest_window_ms, created_ms, correlation_id, hidden) VALUES",
-        26,
+         deliver_at_ms, expires_at_ms, digest_key, digest_window_ms, created_ms, shown_ms, correlation_id, hidden) VALUES",
+        27,
         "",
         pending,
         |row, p| {
@@ -214,6 +308,7 @@ async fn insert(conn: &mut SqliteConnection, pending: &[Pending<'_>]) -> Result<
                     .bind(n.digest_key.as_deref())?
                     .bind(n.digest_window_ms)?
                     .bind(n.source.logged_at_ms)?
+                    .bind(n.deliver_at_ms.map_or(n.id.time_ms(), |at| at.max(n.id.time_ms())))?
                     .bind(n.correlation_id.as_deref())?
                     .bind(i64::from(p.hidden)),
                 Stored::Withdrawal(w) => row
@@ -241,6 +336,7 @@ async fn insert(conn: &mut SqliteConnection, pending: &[Pending<'_>]) -> Result<
                     .bind(None::<&str>)?
                     .bind(None::<i64>)?
                     .bind(w.source.logged_at_ms)?
+                    .bind(w.id.time_ms())?
                     .bind(w.correlation_id.as_deref())?
                     .bind(i64::from(p.hidden)),
             }
@@ -282,99 +378,4 @@ fn publication(pending: &Pending<'_>) -> Option<Publication> {
         }),
     };
     Some(entry.publication())
-}
-
-/// The streams that a group writes to.
-pub(crate) struct Streams {
-    by_name: HashMap<Arc<str>, (i64, u64)>,
-}
-
-impl Streams {
-    async fn load(conn: &mut SqliteConnection, effects: &[&Effect]) -> Result<Self, sqlx::Error> {
-        let mut notified: Vec<Arc<str>> = Vec::new();
-        let mut names: Vec<Arc<str>> = Vec::with_capacity(effects.len());
-        for effect in effects {
-            match effect {
-                Effect::Notify(new) => {
-                    notified.push(Arc::clone(&new.stream));
-                    names.push(Arc::clone(&new.stream));
-                }
-                Effect::Withdraw(new) => names.push(Arc::clone(&new.stream)),
-            }
-        }
-        let mut streams = Self::load_names(conn, names).await?;
-        notified.sort_unstable();
-        notified.dedup();
-        notified.retain(|name| !streams.by_name.contains_key(name));
-        let made = bulk::fetch_on(
-            conn,
-            "INSERT INTO streams (last_offset, name) VALUES",
-            2,
-            "RETURNING name, id",
-            &notified,
-            |row, name| row.bind(0_i64)?.bind(Arc::clone(name)).map(drop),
-        )
-        .await?;
-        for row in &made {
-            streams.by_name.insert(Arc::from(row.get::<&str, _>(0)), (row.get(1), 0));
-        }
-        Ok(streams)
-    }
-
-    pub(crate) async fn load_names(
-        conn: &mut SqliteConnection,
-        mut names: Vec<Arc<str>>,
-    ) -> Result<Self, sqlx::Error> {
-        names.sort_unstable();
-        names.dedup();
-        let rows = bulk::fetch_on(
-            conn,
-            "SELECT name, id, last_offset FROM streams WHERE name IN (VALUES",
-            1,
-            ")",
-            &names,
-            |row, name| row.bind(Arc::clone(name)).map(drop),
-        )
-        .await?;
-        let by_name = rows
-            .iter()
-            .map(|row| (Arc::from(row.get::<&str, _>(0)), (row.get(1), row.get::<i64, _>(2).cast_unsigned())))
-            .collect();
-        Ok(Self { by_name })
-    }
-
-    fn known(&self, name: &str) -> Option<i64> {
-        self.by_name.get(name).map(|(id, _)| *id)
-    }
-
-    /// Streams of notifications were loaded or made.
-    fn id(&self, name: &str) -> i64 {
-        self.known(name).unwrap_or_default()
-    }
-
-    /// The next offset of a stream.
-    pub(crate) fn advance(&mut self, name: &str) -> u64 {
-        match self.by_name.get_mut(name) {
-            Some((_, offset)) => {
-                *offset += 1;
-                *offset
-            }
-            None => 0,
-        }
-    }
-
-    pub(crate) async fn write(self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        let rows: Vec<_> = self.by_name.into_iter().collect();
-        bulk::execute(
-            conn,
-            "INSERT INTO streams (id, name, last_offset) VALUES",
-            3,
-            "ON CONFLICT (id) DO UPDATE SET last_offset = excluded.last_offset",
-            &rows,
-            |row, (name, (id, offset))| {
-                row.bind(*id)?.bind(Arc::clone(name))?.bind(offset.cast_signed()).map(drop)
-            },
-        )
-        .await
-    }
 }

@@ -16,12 +16,15 @@ mod entry;
 mod error;
 mod identity;
 mod maintenance;
+mod inbox;
+mod offsets;
 mod open;
 mod recent;
 mod registry;
 mod share;
 mod state;
 mod streams;
+mod trimming;
 mod visibility;
 mod writer;
 
@@ -30,6 +33,7 @@ pub use dead_letters::{DeadLetterRow, StoredDeadLetter};
 pub use decisions::PastDecision;
 pub use entry::{Entry, Notification, Priority, Publication, Publisher, Withdrawal};
 pub use error::{ShareError, StoreError};
+pub use inbox::{InboxCursor, InboxItem};
 pub use identity::{LogId, NotificationId, PluginId, VersionId, event_key};
 pub use open::{Store, StoreConfig};
 pub use share::{
@@ -37,4 +41,4 @@ pub use share::{
     Outcome, RetryState, Share, Source, StateWrite, StateWrites,
 };
 pub use state::StateSnapshot;
-pub use streams::{InboxCursor, InboxItem, StreamHead};
+pub use streams::StreamHead;

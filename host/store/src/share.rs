@@ -273,4 +273,15 @@ impl Share {
             dead_letters: Vec::new(),
         }
     }
+
+    /// Takes out everything that follows from a plugin's decisions. The cursor stays.
+    pub fn strike(&mut self, plugin: PluginId) {
+        self.decisions.retain(|decision| decision.plugin != plugin);
+        self.dead_letters.retain(|letter| letter.plugin != plugin);
+        self.state.retain(|writes| writes.plugin != plugin);
+        self.effects.retain(|effect| match effect {
+            Effect::Notify(new) => new.plugin != plugin,
+            Effect::Withdraw(new) => new.plugin != plugin,
+        });
+    }
 }

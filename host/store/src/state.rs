@@ -11,6 +11,9 @@ use crate::identity::PluginId;
 use crate::open::Store;
 use crate::share::{Share, StateWrite, StateWrites};
 
+/// How many values are swept in one transaction: what holds the writer up is bounded.
+const SWEPT_AT_ONCE: u32 = 2_000;
+
 /// A committed value, and the version of the plugin's whole state it was read at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateSnapshot {
@@ -44,37 +47,49 @@ impl StateVersions {
     }
 
     /// Strikes out shares whose calls did not start from the state as it stands, or as the
-    /// shares that remain leave it. Within a group the shares of a plugin may stand in any
-    /// order: what counts is that their versions follow on each other without a gap.
-    pub(crate) fn strike_out(&self, shares: &[&Share], results: &mut [Result<(), ShareError>]) {
+    /// shares that remain leave it; answers whether there were any. Within a group the shares
+    /// of a plugin may stand in any order: what counts is that their versions follow on each
+    /// other without a gap, and each once.
+    pub(crate) fn strike_out(&self, shares: &[&Share], results: &mut [Result<(), ShareError>]) -> bool {
+        let mut any = false;
         loop {
-            let mut bases: HashMap<i64, Vec<i64>> = HashMap::new();
-            for (share, _) in shares.iter().zip(&*results).filter(|(_, result)| result.is_ok()) {
+            // Who starts from a version: the first of several that claim it.
+            let mut owners: HashMap<(i64, i64), usize> = HashMap::new();
+            for (index, share) in shares.iter().enumerate().filter(|(index, _)| results[*index].is_ok()) {
                 for writes in &share.state {
-                    bases.entry(writes.plugin.0).or_default().push(writes.base_version);
+                    owners.entry((writes.plugin.0, writes.base_version)).or_insert(index);
                 }
             }
-            for bases in bases.values_mut() {
-                bases.sort_unstable();
-            }
-            let out_of_line = |share: &Share| {
-                share.state.iter().any(|writes| {
-                    let current = self.current.get(&writes.plugin.0).copied().unwrap_or(0);
-                    let place = bases
-                        .get(&writes.plugin.0)
-                        .and_then(|bases| bases.iter().position(|base| *base == writes.base_version))
-                        .and_then(|place| i64::try_from(place).ok());
-                    place != Some(writes.base_version - current)
+            // How far the versions of each plugin go without a gap.
+            let reach: HashMap<i64, i64> = self
+                .current
+                .iter()
+                .map(|(plugin, current)| {
+                    let mut version = *current;
+                    while owners.contains_key(&(*plugin, version)) {
+                        version += 1;
+                    }
+                    (*plugin, version)
                 })
-            };
-            let struck: Vec<usize> =
-                (0..shares.len()).filter(|i| results[*i].is_ok() && out_of_line(shares[*i])).collect();
-            if struck.is_empty() {
-                return;
+                .collect();
+            let mut struck = false;
+            for (index, share) in shares.iter().enumerate() {
+                let in_line = |writes: &StateWrites| {
+                    let plugin = writes.plugin.0;
+                    let from = self.current.get(&plugin).copied().unwrap_or(0);
+                    let to = reach.get(&plugin).copied().unwrap_or(0);
+                    (from..to).contains(&writes.base_version)
+                        && owners.get(&(plugin, writes.base_version)) == Some(&index)
+                };
+                if results[index].is_ok() && !share.state.iter().all(in_line) {
+                    results[index] = Err(ShareError::StateConflict);
+                    struck = true;
+                }
             }
-            for index in struck {
-                results[index] = Err(ShareError::StateConflict);
+            if !struck {
+                return any;
             }
+            any = true;
         }
     }
 
@@ -176,14 +191,23 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn sweep_expired_state(&self) -> Result<u64, StoreError> {
-        let mut writer = self.inner.writer.lock().await;
-        sqlx::query(
-            "DELETE FROM plugin_state WHERE expires_at_ms IS NOT NULL
-             AND expires_at_ms < (SELECT MIN(logged_at_ms) FROM cursors)",
-        )
-        .execute(&mut *writer)
-        .await
-        .map(|done| done.rows_affected())
-        .map_err(StoreError::database("sweep expired state"))
+        let mut gone = 0;
+        loop {
+            let mut writer = self.writer().await;
+            let swept = sqlx::query(
+                "DELETE FROM plugin_state WHERE (plugin_id, key) IN (
+                 SELECT plugin_id, key FROM plugin_state WHERE expires_at_ms IS NOT NULL
+                 AND expires_at_ms < (SELECT MIN(logged_at_ms) FROM cursors) LIMIT ?)",
+            )
+            .bind(SWEPT_AT_ONCE)
+            .execute(writer.conn())
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(StoreError::database("sweep expired state"))?;
+            gone += swept;
+            if swept < u64::from(SWEPT_AT_ONCE) {
+                return Ok(gone);
+            }
+        }
     }
 }

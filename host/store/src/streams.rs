@@ -1,8 +1,7 @@
-//! Reading streams: heads, history, inbox.
+//! Reading streams: heads and history.
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -21,24 +20,6 @@ pub struct StreamHead {
     pub offset: u64,
     /// Entries up to and including this offset are gone.
     pub trimmed_through: u64,
-}
-
-/// A place in the inbox, newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InboxCursor {
-    /// The id of the last item that was shown.
-    pub id: NotificationId,
-}
-
-/// One notification of an inbox.
-#[derive(Debug, Clone, Serialize)]
-pub struct InboxItem {
-    /// What the recipient sees.
-    #[serde(flatten)]
-    pub notification: Notification,
-    /// Where the next page would begin, if this were the last item.
-    #[serde(skip)]
-    pub cursor: InboxCursor,
 }
 
 const COLUMNS: &str = "n.id, s.name, n.stream_offset, n.withdraws, n.plugin_id, n.event_id, n.kind, n.category, n.title, n.body,
@@ -87,89 +68,7 @@ impl Store {
         rows.iter().map(|row| self.entry(row).map(|entry| entry.publication())).collect()
     }
 
-    /// What stands in the inbox over several streams, newest first, at most `limit`,
-    /// beyond `before`. Withdrawn, replaced and expired notifications are left out.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn inbox(
-        &self,
-        streams: &[String],
-        before: Option<InboxCursor>,
-        limit: u32,
-    ) -> Result<Vec<InboxItem>, StoreError> {
-        let marks = vec!["?"; streams.len().max(1)].join(",");
-        let sql = format!(
-            "SELECT {COLUMNS} FROM notifications n JOIN streams s ON s.id = n.stream_id
-             WHERE s.name IN ({marks}) AND n.stream_offset IS NOT NULL AND n.withdraws = 0 AND n.hidden = 0
-             AND (n.expires_at_ms IS NULL OR n.expires_at_ms > ?) AND (? IS NULL OR n.id < ?)
-             ORDER BY n.id DESC LIMIT ?"
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for stream in streams {
-            query = query.bind(stream.as_str());
-        }
-        if streams.is_empty() {
-            query = query.bind("");
-        }
-        let before = before.map(|cursor| cursor.id.as_bytes().to_vec());
-        let rows = query
-            .bind(crate::commit::now_ms())
-            .bind(before.clone())
-            .bind(before)
-            .bind(limit)
-            .fetch_all(&self.inner.readers)
-            .await
-            .map_err(StoreError::database("read the inbox"))?;
-        let mut items = Vec::with_capacity(rows.len());
-        for row in &rows {
-            if let Entry::Notification(notification) = self.entry(row)? {
-                let cursor = InboxCursor { id: notification.id };
-                items.push(InboxItem { notification, cursor });
-            }
-        }
-        Ok(items)
-    }
-
-    /// Trims streams to the configured length; answers how many entries went.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn trim_streams(&self) -> Result<u64, StoreError> {
-        let keep = i64::from(self.inner.config.history_per_stream);
-        let long: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM streams WHERE last_offset - trimmed_through > ? LIMIT 10000")
-                .bind(keep)
-                .fetch_all(&self.inner.readers)
-                .await
-                .map_err(StoreError::database("find long streams"))?;
-        let mut gone = 0;
-        for stream in long {
-            let mut writer = self.inner.writer.lock().await;
-            let trim = async {
-                let mut tx = sqlx::Connection::begin_with(&mut *writer, "BEGIN IMMEDIATE").await?;
-                let done = sqlx::query(
-                    "DELETE FROM notifications WHERE stream_id = ?1 AND stream_offset IS NOT NULL
-                     AND stream_offset <= (SELECT last_offset FROM streams WHERE id = ?1) - ?2",
-                )
-                .bind(stream)
-                .bind(keep)
-                .execute(&mut *tx)
-                .await?;
-                sqlx::query("UPDATE streams SET trimmed_through = last_offset - ?2 WHERE id = ?1")
-                    .bind(stream)
-                    .bind(keep)
-                    .execute(&mut *tx)
-                    .await?;
-                tx.commit().await?;
-                Ok(done.rows_affected())
-            };
-            gone += trim.await.map_err(StoreError::database("trim a stream"))?;
-        }
-        Ok(gone)
-    }
-
-    fn entry(&self, row: &SqliteRow) -> Result<Entry, StoreError> {
+    pub(crate) fn entry(&self, row: &SqliteRow) -> Result<Entry, StoreError> {
         read_entry(row, &self.plugin_name(PluginId(row.get(4))))
     }
 

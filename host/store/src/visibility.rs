@@ -2,81 +2,79 @@
 
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Row as _};
 
-use crate::commit::now_ms;
-use crate::effects::Streams;
-use crate::entry::{Entry, Publication};
+use crate::commit::{Announcement, now_ms};
+use crate::effects::{Collapsing, hide};
+use crate::entry::Entry;
 use crate::error::StoreError;
-use crate::identity::PluginId;
+use crate::identity::{NotificationId, PluginId};
+use crate::offsets::Streams;
 use crate::open::Store;
 use crate::streams::read_entry;
+use crate::bulk;
 
 /// How many notifications become visible in one transaction at most.
 const AT_ONCE: i64 = 512;
 
 impl Store {
     /// Gives an offset to each notification whose time has come, in the transaction that
-    /// makes it visible, and answers how many there were. Those that have expired
-    /// meanwhile are put aside.
+    /// makes it visible, and answers how many there were; perhaps there are more. Those that
+    /// have expired meanwhile are put aside.
+    ///
+    /// May be dropped at any await: what became visible is announced all the same.
     ///
     /// # Errors
     /// When the database cannot be read or written.
     pub async fn release_due(&self) -> Result<usize, StoreError> {
         let fail = || StoreError::database("make waiting notifications visible");
-        let now = now_ms();
-        let mut writer = self.inner.writer.lock().await;
-        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(fail())?;
-        sqlx::query(
-            "UPDATE notifications SET hidden = 1
-             WHERE stream_offset IS NULL AND hidden = 0 AND deliver_at_ms <= ?1 AND expires_at_ms <= ?1",
-        )
-        .bind(now)
-        .execute(&mut *tx)
-        .await
-        .map_err(fail())?;
-        let rows = sqlx::query(AssertSqlSafe(format!(
-            "SELECT {}, n.stream_id FROM notifications n JOIN streams s ON s.id = n.stream_id
-             WHERE n.stream_offset IS NULL AND n.hidden = 0 AND n.deliver_at_ms <= ? ORDER BY n.deliver_at_ms, n.id LIMIT ?",
-            Self::entry_columns()
-        )))
-        .bind(now)
-        .bind(AT_ONCE)
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(fail())?;
+        let mut writer = self.writer().await;
+        writer.begin().await.map_err(fail())?;
+        match self.release(writer.conn(), now_ms()).await {
+            Ok(announcement) => {
+                let released = announcement.publications.len();
+                self.finish(writer, announcement).await.map_err(fail())?;
+                Ok(released)
+            }
+            Err(error) => {
+                writer.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn release(&self, conn: &mut SqliteConnection, now_ms: i64) -> Result<Announcement, StoreError> {
+        let fail = || StoreError::database("make waiting notifications visible");
+        let rows = due(conn, now_ms).await.map_err(fail())?;
         let names: Vec<Arc<str>> = rows.iter().map(|row| Arc::from(row.get::<&str, _>(1))).collect();
-        let mut streams = Streams::load_names(&mut tx, names).await.map_err(fail())?;
-        let mut publications: Vec<Publication> = Vec::with_capacity(rows.len());
+        let mut streams = Streams::load_names(conn, names).await.map_err(fail())?;
+        let mut publications = Vec::with_capacity(rows.len());
+        let mut visible: Vec<(NotificationId, i64)> = Vec::with_capacity(rows.len());
+        let mut expired: Vec<NotificationId> = Vec::new();
+        let mut replaced: Vec<Collapsing<'_>> = Vec::new();
         for row in &rows {
             let mut entry = read_entry(row, &self.plugin_name(PluginId(row.get(4))))?;
             let Entry::Notification(notification) = &mut entry else { continue };
-            notification.offset = streams.advance(&notification.stream);
-            if let Some(key) = &notification.collapse_key {
-                sqlx::query(
-                    "UPDATE notifications SET hidden = 1 WHERE collapse_key IS NOT NULL AND hidden = 0
-                     AND stream_id = ? AND plugin_id = ? AND collapse_key = ? AND id <> ?",
-                )
-                .bind(row.get::<i64, _>(17))
-                .bind(row.get::<i64, _>(4))
-                .bind(key.as_str())
-                .bind(notification.id.as_bytes())
-                .execute(&mut *tx)
-                .await
-                .map_err(fail())?;
+            if let Some(key) = row.get::<Option<&str>, _>(13) {
+                // Expired or not, it has replaced what stood before it: what stands does not
+                // depend on when this runs.
+                replaced.push((row.get(17), row.get(4), key));
             }
-            sqlx::query("UPDATE notifications SET stream_offset = ? WHERE id = ?")
-                .bind(notification.offset.cast_signed())
-                .bind(notification.id.as_bytes())
-                .execute(&mut *tx)
-                .await
-                .map_err(fail())?;
+            if notification.expires_at_ms.is_some_and(|end| end <= now_ms) {
+                expired.push(notification.id);
+                continue;
+            }
+            notification.offset = streams.advance(&notification.stream);
+            visible.push((notification.id, notification.offset.cast_signed()));
             publications.push(entry.publication());
         }
-        streams.write(&mut tx).await.map_err(fail())?;
-        tx.commit().await.map_err(fail())?;
-        self.publish(&publications);
-        Ok(publications.len())
+        put_aside(conn, &expired).await.map_err(fail())?;
+        // What waits is not in sight yet, so that these do not hide themselves.
+        hide(conn, "AND stream_offset IS NOT NULL", &replaced).await.map_err(fail())?;
+        show(conn, &visible).await.map_err(fail())?;
+        streams.write(conn).await.map_err(fail())?;
+        Ok(Announcement { publications, ..Announcement::default() })
     }
 
     /// When the next waiting notification becomes visible, milliseconds since 1970.
@@ -98,3 +96,33 @@ impl Store {
     }
 }
 
+async fn due(conn: &mut SqliteConnection, now_ms: i64) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    sqlx::query(AssertSqlSafe(format!(
+        "SELECT {}, n.stream_id FROM notifications n JOIN streams s ON s.id = n.stream_id
+         WHERE n.stream_offset IS NULL AND n.hidden = 0 AND n.deliver_at_ms <= ? ORDER BY n.deliver_at_ms, n.id LIMIT ?",
+        Store::entry_columns()
+    )))
+    .bind(now_ms)
+    .bind(AT_ONCE)
+    .fetch_all(conn)
+    .await
+}
+
+async fn put_aside(conn: &mut SqliteConnection, expired: &[NotificationId]) -> Result<(), sqlx::Error> {
+    bulk::execute(conn, "UPDATE notifications SET hidden = 1 WHERE id IN (VALUES", 1, ")", expired, |row, id| {
+        row.bind(id.as_bytes()).map(drop)
+    })
+    .await
+}
+
+async fn show(conn: &mut SqliteConnection, visible: &[(NotificationId, i64)]) -> Result<(), sqlx::Error> {
+    bulk::execute(
+        conn,
+        "UPDATE notifications SET stream_offset = given.column2 FROM (VALUES",
+        2,
+        ") AS given WHERE notifications.id = given.column1",
+        visible,
+        |row, (id, offset)| row.bind(id.as_bytes())?.bind(*offset).map(drop),
+    )
+    .await
+}

@@ -203,6 +203,14 @@ async fn latency(table: &mut Table) -> Result<()> {
             anyhow::Ok(times)
         });
     }
+    // Joining the group and the first calls are not what is measured.
+    let warm_up = 400;
+    kafka.produce(events::series(4, warm_up)).await?;
+    let data = host.data();
+    wait_until("the warm-up", BOUND, async || {
+        Ok((progress(&data).await? >= i64::from(warm_up)).then_some(()))
+    })
+    .await?;
     let records = events::series(3, EVENTS_A_SECOND * LATENCY_SECONDS);
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", kafka.bootstrap())

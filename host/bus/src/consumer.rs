@@ -107,7 +107,8 @@ pub enum ConsumerEvent {
 
 /// The group consumer. Dropping it leaves the group.
 pub struct Consumer {
-    client: Arc<BaseConsumer<GroupContext>>,
+    /// Gone once the group was left: closing the client is what tells the group.
+    client: Option<Arc<BaseConsumer<GroupContext>>>,
     orders: Arc<Orders>,
     thread: Option<JoinHandle<()>>,
 }
@@ -182,7 +183,7 @@ impl Consumer {
                 section: "notification_service.kafka",
                 reason: format!("the consumer's thread could not be started: {error}"),
             })?;
-        Ok((Self { client, orders, thread: Some(thread) }, receiver))
+        Ok((Self { client: Some(client), orders, thread: Some(thread) }, receiver))
     }
 
     /// Commits offsets to Kafka, for those who watch lag. Failures are logged: the store's
@@ -197,7 +198,8 @@ impl Consumer {
         if list.count() == 0 {
             return;
         }
-        if let Err(error) = self.client.commit(&list, CommitMode::Async) {
+        let Some(client) = &self.client else { return };
+        if let Err(error) = client.commit(&list, CommitMode::Async) {
             tracing::debug!(%error, "offsets were not committed to Kafka");
         }
     }
@@ -215,6 +217,7 @@ impl Consumer {
             // A panic of the thread was reported when it happened.
             let _ = thread.join();
         }
+        self.client = None;
     }
 }
 

@@ -288,8 +288,9 @@ impl RunState {
     }
 }
 
-impl State for RunState {
-    fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, StateUnavailable> {
+impl RunState {
+    /// The value as this call sees it, unless it is hidden, and the call's time.
+    fn look_up(&self, key: &str) -> Result<(Value, i64), StateUnavailable> {
         let (own, now_ms, generation) = {
             let mut run = self.lock();
             run.touched = true;
@@ -299,7 +300,19 @@ impl State for RunState {
             Some(value) => value,
             None => self.space.read(key, generation)?,
         };
-        Ok(value.filter(|(_, expires)| expires.is_none_or(|at| at > now_ms)).map(|(value, _)| value))
+        Ok((value.filter(|(_, expires)| expires.is_none_or(|at| at > now_ms)), now_ms))
+    }
+}
+
+impl State for RunState {
+    fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, StateUnavailable> {
+        Ok(self.look_up(key)?.0.map(|(value, _)| value))
+    }
+
+    fn remaining_ms(&mut self, key: &str) -> Result<Option<u64>, StateUnavailable> {
+        let (value, now_ms) = self.look_up(key)?;
+        let expires = value.and_then(|(_, expires)| expires);
+        Ok(expires.map(|at| at.saturating_sub(now_ms).max(0).unsigned_abs()))
     }
 
     fn set(&mut self, key: &str, value: Vec<u8>, time_to_live_ms: Option<u64>) -> Result<bool, StateUnavailable> {

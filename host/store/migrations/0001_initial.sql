@@ -49,6 +49,7 @@ CREATE TABLE streams (
     trimmed_through INTEGER NOT NULL DEFAULT 0
 );
 
+-- Rows are long, so they stand in the order of arrival and not in the order of the key.
 CREATE TABLE notifications (
     id               BLOB NOT NULL PRIMARY KEY,
     stream_id        INTEGER NOT NULL,
@@ -77,7 +78,7 @@ CREATE TABLE notifications (
     shown_ms         INTEGER NOT NULL,   -- its place in the inbox: the event's time, or deliver_at_ms if that is later
     correlation_id   TEXT,
     hidden           INTEGER NOT NULL DEFAULT 0   -- 1: withdrawn or replaced by a newer one
-) WITHOUT ROWID;
+);
 CREATE UNIQUE INDEX notifications_by_stream ON notifications (stream_id, stream_offset) WHERE stream_offset IS NOT NULL;
 CREATE INDEX notifications_inbox ON notifications (stream_id, shown_ms, id, expires_at_ms) WHERE stream_offset IS NOT NULL AND withdraws = 0 AND hidden = 0;
 CREATE INDEX notifications_waiting ON notifications (deliver_at_ms) WHERE stream_offset IS NULL AND hidden = 0;

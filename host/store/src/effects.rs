@@ -182,15 +182,19 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    async fn write(self, conn: &mut SqliteConnection) -> Result<Written, sqlx::Error> {
+    async fn write(mut self, conn: &mut SqliteConnection) -> Result<Written, sqlx::Error> {
         hide(conn, "", &sorted(&self.replaced)).await?;
         hide(conn, "AND stream_offset IS NULL", &sorted(&self.replaced_waiting)).await?;
+        let publications = self.pending.iter().filter_map(publication).collect();
+        let waiting = self.pending.iter().any(|p| p.offset.is_none() && !p.hidden);
+        // In the order of the keys, so that neighbours share pages.
+        self.pending.sort_unstable_by_key(|p| match p.effect {
+            Stored::Notification(n) => n.id,
+            Stored::Withdrawal(w) => w.id,
+        });
         insert(conn, &self.pending).await?;
         self.streams.write(conn).await?;
-        Ok(Written {
-            waiting: self.pending.iter().any(|p| p.offset.is_none() && !p.hidden),
-            publications: self.pending.iter().filter_map(publication).collect(),
-        })
+        Ok(Written { publications, waiting })
     }
 }
 

@@ -103,7 +103,8 @@ impl Streams {
 
     /// Stores the offsets that were given.
     pub(crate) async fn write(self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        let rows: Vec<_> = self.by_name.into_iter().filter(|(_, stream)| stream.moved).collect();
+        let mut rows: Vec<_> = self.by_name.into_iter().filter(|(_, stream)| stream.moved).collect();
+        rows.sort_unstable_by_key(|(_, stream)| stream.id);
         bulk::execute(
             conn,
             "INSERT INTO streams (id, name, last_offset) VALUES",

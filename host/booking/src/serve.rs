@@ -41,7 +41,11 @@ impl Booking {
             // Nobody listens once the server has ended by itself.
             let _ = stopping.send(());
         };
-        let server = async { axum::serve(listener, router).with_graceful_shutdown(stop).await };
+        let server = async {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stop)
+                .await
+        };
         let patience = async {
             if told.await.is_err() {
                 std::future::pending::<()>().await;

@@ -48,9 +48,15 @@ impl Embedded {
     pub(crate) fn create_topic(&self, topic: &str) -> Result<(), BusError> {
         let (done, answer) = mpsc::channel();
         self.requests
-            .send(NewTopic { name: topic.to_owned(), done })
+            .send(NewTopic {
+                name: topic.to_owned(),
+                done,
+            })
             .map_err(|error| embedded_failed(&error.to_string()))?;
-        match answer.recv().map_err(|error| embedded_failed(&error.to_string()))? {
+        match answer
+            .recv()
+            .map_err(|error| embedded_failed(&error.to_string()))?
+        {
             Ok(()) | Err(KafkaError::MockCluster(RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -69,17 +75,24 @@ fn own_broker(started: &mpsc::Sender<KafkaResult<String>>, topics: &mpsc::Receiv
     };
     let _ = started.send(Ok(broker.bootstrap_servers()));
     while let Ok(topic) = topics.recv() {
-        let _ = topic.done.send(broker.create_topic(&topic.name, EMBEDDED_PARTITIONS, 1));
+        let _ = topic
+            .done
+            .send(broker.create_topic(&topic.name, EMBEDDED_PARTITIONS, 1));
     }
 }
 
 fn embedded_failed(reason: &str) -> BusError {
-    BusError::Config { section: "notification_service.kafka", reason: format!("the embedded broker does not run: {reason}") }
+    BusError::Config {
+        section: "notification_service.kafka",
+        reason: format!("the embedded broker does not run: {reason}"),
+    }
 }
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("servers", &self.inner.servers).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("servers", &self.inner.servers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,7 +100,12 @@ impl Cluster {
     /// The Kafka that these servers belong to.
     #[must_use]
     pub fn servers(servers: &[String]) -> Self {
-        Self { inner: Arc::new(Inner { servers: servers.join(","), embedded: None }) }
+        Self {
+            inner: Arc::new(Inner {
+                servers: servers.join(","),
+                embedded: None,
+            }),
+        }
     }
 
     /// A broker in this process. Its log ends with the process, and it drops the oldest
@@ -102,10 +120,21 @@ impl Cluster {
             .name("embedded-broker".to_owned())
             .spawn(move || own_broker(&started, &topics))
             .map_err(|error| embedded_failed(&error.to_string()))?;
-        let servers = answer.recv().map_err(|error| embedded_failed(&error.to_string()))??;
+        let servers = answer
+            .recv()
+            .map_err(|error| embedded_failed(&error.to_string()))??;
         let id = format!("{EMBEDDED_CLUSTER_PREFIX}{}", Uuid::now_v7().simple());
-        let embedded = Embedded { requests, id, unread: Unread::default() };
-        Ok(Self { inner: Arc::new(Inner { servers, embedded: Some(embedded) }) })
+        let embedded = Embedded {
+            requests,
+            id,
+            unread: Unread::default(),
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                servers,
+                embedded: Some(embedded),
+            }),
+        })
     }
 
     /// Whether the broker is in this process.
@@ -130,8 +159,15 @@ impl Cluster {
         }
         let consumer: BaseConsumer = config.reader_client(&self.inner.servers, false)?.create()?;
         self.answer(patience, || {
-            let metadata = consumer.client().fetch_metadata(Some("__none"), Duration::from_secs(2));
-            metadata.map(|_| consumer.client().fetch_cluster_id(Duration::from_secs(2)).unwrap_or_else(|| "unnamed".to_owned()))
+            let metadata = consumer
+                .client()
+                .fetch_metadata(Some("__none"), Duration::from_secs(2));
+            metadata.map(|_| {
+                consumer
+                    .client()
+                    .fetch_cluster_id(Duration::from_secs(2))
+                    .unwrap_or_else(|| "unnamed".to_owned())
+            })
         })
     }
 
@@ -153,18 +189,24 @@ impl Cluster {
                     return Err(BusError::Unreachable {
                         servers: self.inner.servers.clone(),
                         waited_ms: started.elapsed().as_millis(),
-                        source,
+                        source: Box::new(source),
                     });
                 }
             }
         }
     }
 
-    pub(crate) fn producer_client(&self, config: &ProducerConfig) -> Result<ClientConfig, BusError> {
+    pub(crate) fn producer_client(
+        &self,
+        config: &ProducerConfig,
+    ) -> Result<ClientConfig, BusError> {
         config.client(&self.inner.servers)
     }
 
     pub(crate) fn unread(&self) -> Option<&Unread> {
-        self.inner.embedded.as_ref().map(|embedded| &embedded.unread)
+        self.inner
+            .embedded
+            .as_ref()
+            .map(|embedded| &embedded.unread)
     }
 }

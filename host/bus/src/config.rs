@@ -11,11 +11,26 @@ use crate::error::BusError;
 /// Keys that the bus sets itself because a promise hangs on them.
 const OWN_KEYS: [(&str, &str); 6] = [
     ("acks", "every event must be on all in-sync replicas"),
-    ("enable.idempotence", "a retried record must not stand in the log twice"),
-    ("enable.auto.commit", "offsets are committed only after the store holds them; use enable_auto_commit"),
-    ("auto.offset.reset", "a lost position must stop its lane, not skip events; use auto_offset_reset"),
-    ("partition.assignment.strategy", "revoked partitions are drained as a whole"),
-    ("group.protocol", "the classic protocol is the one that is supported"),
+    (
+        "enable.idempotence",
+        "a retried record must not stand in the log twice",
+    ),
+    (
+        "enable.auto.commit",
+        "offsets are committed only after the store holds them; use enable_auto_commit",
+    ),
+    (
+        "auto.offset.reset",
+        "a lost position must stop its lane, not skip events; use auto_offset_reset",
+    ),
+    (
+        "partition.assignment.strategy",
+        "revoked partitions are drained as a whole",
+    ),
+    (
+        "group.protocol",
+        "the classic protocol is the one that is supported",
+    ),
 ];
 
 /// `[booking_service.kafka]`: how events are produced.
@@ -177,7 +192,10 @@ impl TopicNames {
     /// The names of all event topics.
     #[must_use]
     pub fn all(&self) -> Vec<String> {
-        Topic::ALL.iter().map(|topic| self.name(*topic).to_owned()).collect()
+        Topic::ALL
+            .iter()
+            .map(|topic| self.name(*topic).to_owned())
+            .collect()
     }
 }
 
@@ -200,7 +218,10 @@ impl ProducerConfig {
             .set("retries", self.retries.max(1).to_string())
             .set("batch.size", self.batch_size.to_string())
             .set("linger.ms", self.linger_ms.to_string())
-            .set("queue.buffering.max.kbytes", (self.buffer_memory / 1024).max(1).to_string())
+            .set(
+                "queue.buffering.max.kbytes",
+                (self.buffer_memory / 1024).max(1).to_string(),
+            )
             // An event may have 1 MiB; a dead letter carries its headers on top.
             .set("message.max.bytes", (2 << 20).to_string())
             .set("compression.type", "lz4");
@@ -209,7 +230,12 @@ impl ProducerConfig {
 }
 
 impl ConsumerConfig {
-    pub(crate) fn client(&self, servers: &str, embedded: bool, partitions: usize) -> Result<ClientConfig, BusError> {
+    pub(crate) fn client(
+        &self,
+        servers: &str,
+        embedded: bool,
+        partitions: usize,
+    ) -> Result<ClientConfig, BusError> {
         let mut client = self.reader_client(servers, embedded)?;
         // A split partition queue has the limit to itself, so the total is divided. A fetch can
         // overshoot it by one response of 1 MiB.
@@ -217,15 +243,27 @@ impl ConsumerConfig {
         client
             .set("group.id", &self.group_id)
             .set("session.timeout.ms", self.session_timeout_ms.to_string())
-            .set("heartbeat.interval.ms", self.heartbeat_interval_ms.to_string())
+            .set(
+                "heartbeat.interval.ms",
+                self.heartbeat_interval_ms.to_string(),
+            )
             .set("partition.assignment.strategy", "range,roundrobin")
             .set("queued.max.messages.kbytes", per_partition_kb.to_string())
             .set("topic.metadata.refresh.interval.ms", "30000");
         Ok(client)
     }
 
-    pub(crate) fn reader_client(&self, servers: &str, embedded: bool) -> Result<ClientConfig, BusError> {
-        let mut client = base("notification_service.kafka", servers, &self.client_id, &self.properties)?;
+    pub(crate) fn reader_client(
+        &self,
+        servers: &str,
+        embedded: bool,
+    ) -> Result<ClientConfig, BusError> {
+        let mut client = base(
+            "notification_service.kafka",
+            servers,
+            &self.client_id,
+            &self.properties,
+        )?;
         client
             // librdkafka wants the key even where no group is joined.
             .set("group.id", format!("{}.reader", self.group_id))

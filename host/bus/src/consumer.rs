@@ -158,9 +158,17 @@ impl Consumer {
         let partitions = cluster.partitions(config, topics)?;
         // Bounded by the number of partitions: a few events an assignment.
         let (events, receiver) = mpsc::unbounded_channel();
-        let context = GroupContext { state: Mutex::default(), events: events.clone() };
-        let client: BaseConsumer<GroupContext> =
-            config.client(cluster.bootstrap_servers(), cluster.is_embedded(), partitions)?.create_with_context(context)?;
+        let context = GroupContext {
+            state: Mutex::default(),
+            events: events.clone(),
+        };
+        let client: BaseConsumer<GroupContext> = config
+            .client(
+                cluster.bootstrap_servers(),
+                cluster.is_embedded(),
+                partitions,
+            )?
+            .create_with_context(context)?;
         if let Some(unread) = cluster.unread() {
             unread.track(topics);
         }
@@ -183,7 +191,14 @@ impl Consumer {
                 section: "notification_service.kafka",
                 reason: format!("the consumer's thread could not be started: {error}"),
             })?;
-        Ok((Self { client: Some(client), orders, thread: Some(thread) }, receiver))
+        Ok((
+            Self {
+                client: Some(client),
+                orders,
+                thread: Some(thread),
+            },
+            receiver,
+        ))
     }
 
     /// Commits offsets to Kafka, for those who watch lag. Failures are logged: the store's
@@ -191,7 +206,9 @@ impl Consumer {
     pub fn commit(&self, positions: &[(PartitionId, i64)]) {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (id, next) in positions {
-            if let Err(error) = list.add_partition_offset(&id.topic, id.partition, Offset::Offset(*next)) {
+            if let Err(error) =
+                list.add_partition_offset(&id.topic, id.partition, Offset::Offset(*next))
+            {
                 tracing::warn!(partition = %id, %error, "an offset cannot be committed to Kafka");
             }
         }
@@ -252,7 +269,9 @@ impl GroupContext {
         let waiting: Vec<_> = {
             let mut state = self.state();
             state.owned.retain(|id| !ids.contains(id));
-            ids.iter().filter_map(|id| state.working.remove(id).map(|work| (id.clone(), work))).collect()
+            ids.iter()
+                .filter_map(|id| state.working.remove(id).map(|work| (id.clone(), work)))
+                .collect()
         };
         for (_, (revoked, _)) in &waiting {
             revoked.send_replace(true);
@@ -268,7 +287,9 @@ impl GroupContext {
             }
         }
         // Nobody listens while the process ends.
-        let _ = self.events.send(ConsumerEvent::Revoked(ids.iter().cloned().collect()));
+        let _ = self
+            .events
+            .send(ConsumerEvent::Revoked(ids.iter().cloned().collect()));
     }
 }
 
@@ -276,7 +297,10 @@ fn ids(list: &TopicPartitionList) -> Vec<PartitionId> {
     let elements = list.elements();
     elements
         .iter()
-        .map(|element| PartitionId { topic: element.topic().into(), partition: element.partition() })
+        .map(|element| PartitionId {
+            topic: element.topic().into(),
+            partition: element.partition(),
+        })
         .collect()
 }
 
@@ -288,7 +312,12 @@ impl ClientContext for GroupContext {
 }
 
 impl ConsumerContext for GroupContext {
-    fn rebalance(&self, client: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(
+        &self,
+        client: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
         if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             // Taken up by the polling thread: it may have to ask several times where to start,
             // and must go on polling meanwhile.
@@ -301,12 +330,18 @@ impl ConsumerContext for GroupContext {
         self.state().given = None;
         let revoked: HashSet<PartitionId> = ids(list).into_iter().collect();
         self.drain(&revoked);
-        tracing::info!(partitions = revoked.len(), "partitions were taken back by the group");
+        tracing::info!(
+            partitions = revoked.len(),
+            "partitions were taken back by the group"
+        );
         if let Err(error) = client.unassign() {
             tracing::warn!(%error, "librdkafka refused to give partitions back");
         }
     }
 }
+
+/// A partition and what it holds.
+type Held = (PartitionId, Watermarks);
 
 struct Poller {
     client: Arc<BaseConsumer<GroupContext>>,
@@ -346,7 +381,8 @@ impl Poller {
                 "a record came by the common queue; its partition is taken up again"
             ),
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                let reason = format!("the Kafka consumer has failed for good ({code}); restart the host");
+                let reason =
+                    format!("the Kafka consumer has failed for good ({code}); restart the host");
                 tracing::error!(reason);
                 let _ = self.events.send(ConsumerEvent::Failed(reason));
             }
@@ -360,8 +396,13 @@ impl Poller {
         if owned.is_empty() {
             return;
         }
-        tracing::warn!(partitions = owned.len(), "partitions are taken up again from their stored positions");
-        self.client.context().drain(&owned.iter().cloned().collect());
+        tracing::warn!(
+            partitions = owned.len(),
+            "partitions are taken up again from their stored positions"
+        );
+        self.client
+            .context()
+            .drain(&owned.iter().cloned().collect());
         if let Err(error) = self.client.unassign() {
             tracing::warn!(%error, "librdkafka refused to give partitions back");
         }
@@ -374,7 +415,9 @@ impl Poller {
 
     /// Takes up what the group has given, once it is known where to start.
     fn take_up(&mut self) {
-        let Some(given) = self.client.context().state().given.clone() else { return };
+        let Some(given) = self.client.context().state().given.clone() else {
+            return;
+        };
         if Instant::now() < self.not_before {
             return;
         }
@@ -393,12 +436,15 @@ impl Poller {
             match start {
                 Start::Stopped(reason) => stopped.push((id, reason)),
                 Start::At(offset) => {
-                    let added = list.add_partition_offset(&id.topic, id.partition, Offset::Offset(offset));
+                    let added =
+                        list.add_partition_offset(&id.topic, id.partition, Offset::Offset(offset));
                     // Taken before anything is fetched: no record can go astray.
                     let queue = self.client.split_partition_queue(&id.topic, id.partition);
                     match (added, queue) {
                         (Ok(()), Some(queue)) => ready.push((id, offset, watermarks, queue)),
-                        (added, _) => stopped.push((id, format!("librdkafka gave it no queue ({added:?})"))),
+                        (added, _) => {
+                            stopped.push((id, format!("librdkafka gave it no queue ({added:?})")))
+                        }
                     }
                 }
             }
@@ -411,7 +457,10 @@ impl Poller {
         if let Err(error) = self.client.assign(&list) {
             tracing::error!(%error, "librdkafka refused an assignment");
         }
-        tracing::info!(partitions = ready.len(), "partitions were given to this host by the group");
+        tracing::info!(
+            partitions = ready.len(),
+            "partitions were given to this host by the group"
+        );
         for (id, reason) in stopped {
             tracing::error!(partition = %id, reason, "a partition is stopped and waits for the operator");
             let _ = self.events.send(ConsumerEvent::Stopped(id, reason));
@@ -422,15 +471,26 @@ impl Poller {
             }
             let (revoke, revoked) = watch::channel(false);
             let token = Arc::new(());
-            self.client.context().state().working.insert(id.clone(), (revoke, Arc::downgrade(&token)));
+            self.client
+                .context()
+                .state()
+                .working
+                .insert(id.clone(), (revoke, Arc::downgrade(&token)));
             let partition = Partition::new(id, next, queue, self.cluster.clone());
-            let assigned = Assigned { partition, watermarks, revoked, working: Working(token) };
+            let assigned = Assigned {
+                partition,
+                watermarks,
+                revoked,
+                working: Working(token),
+            };
             // Nobody listens while the process ends.
-            let _ = self.events.send(ConsumerEvent::Assigned(Box::new(assigned)));
+            let _ = self
+                .events
+                .send(ConsumerEvent::Assigned(Box::new(assigned)));
         }
     }
 
-    fn starts(&self, given: &[PartitionId]) -> Result<Vec<((PartitionId, Watermarks), Start)>, String> {
+    fn starts(&self, given: &[PartitionId]) -> Result<Vec<(Held, Start)>, String> {
         let mut held = Vec::with_capacity(given.len());
         for id in given {
             let (low, high) = self

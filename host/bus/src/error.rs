@@ -14,17 +14,21 @@ pub enum BusError {
         reason: String,
     },
     /// No broker answered.
-    #[error("no Kafka broker of {servers} answered within {waited_ms} ms: {source}; check bootstrap_servers, and that a broker is running")]
+    #[error(
+        "no Kafka broker of {servers} answered within {waited_ms} ms: {source}; check bootstrap_servers, and that a broker is running"
+    )]
     Unreachable {
         /// The configured servers.
         servers: String,
         /// How long was waited.
         waited_ms: u128,
         /// What librdkafka said.
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// Topics are missing and cannot be made.
-    #[error("the topics {topics} do not exist and could not be created ({reason}); create them, or allow this client to")]
+    #[error(
+        "the topics {topics} do not exist and could not be created ({reason}); create them, or allow this client to"
+    )]
     Topics {
         /// The missing topics.
         topics: String,
@@ -33,7 +37,13 @@ pub enum BusError {
     },
     /// The client could not be made.
     #[error("the Kafka client could not be started: {0}")]
-    Client(#[from] KafkaError),
+    Client(Box<KafkaError>),
+}
+
+impl From<KafkaError> for BusError {
+    fn from(error: KafkaError) -> Self {
+        Self::Client(Box::new(error))
+    }
 }
 
 /// A record was not accepted by the log.
@@ -60,7 +70,9 @@ impl SendError {
     /// not help.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        let Self::Kafka { source, .. } = self else { return false };
+        let Self::Kafka { source, .. } = self else {
+            return false;
+        };
         matches!(
             source.rdkafka_error_code(),
             Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize)
@@ -72,7 +84,9 @@ impl SendError {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The offset lies outside what the log holds.
-    #[error("offset {offset} of {topic}/{partition} is not in the log, which holds {low} to {high}")]
+    #[error(
+        "offset {offset} of {topic}/{partition} is not in the log, which holds {low} to {high}"
+    )]
     OutOfRange {
         /// The topic.
         topic: String,

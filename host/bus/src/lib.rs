@@ -17,10 +17,10 @@ mod topics;
 mod unread;
 
 pub use cluster::{Cluster, EMBEDDED_CLUSTER_PREFIX};
-pub use config::{
-    ConsumerConfig, OffsetReset, ProducerConfig, TopicNames, UnknownPosition,
+pub use config::{ConsumerConfig, OffsetReset, ProducerConfig, TopicNames, UnknownPosition};
+pub use consumer::{
+    Again, Assigned, Consumer, ConsumerEvent, PartitionId, Positions, Start, Watermarks, Working,
 };
-pub use consumer::{Again, Assigned, Consumer, ConsumerEvent, PartitionId, Positions, Start, Watermarks, Working};
 pub use error::{BusError, ReadError, SendError};
 pub use partition::{Partition, PositionLost, Release};
 pub use producer::{Delivery, Producer, Sent};

@@ -60,7 +60,10 @@ impl Release {
 
 impl std::fmt::Debug for Partition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Partition").field("id", &self.id).field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("Partition")
+            .field("id", &self.id)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +79,14 @@ impl Partition {
         queue.set_nonempty_callback(move || ring.notify_one());
         // What came before the callback was set rang no bell.
         arrived.notify_one();
-        Self { id, queue, arrived, next, lost: false, cluster }
+        Self {
+            id,
+            queue,
+            arrived,
+            next,
+            lost: false,
+            cluster,
+        }
     }
 
     /// Which partition this is.
@@ -95,7 +105,10 @@ impl Partition {
     /// then; elsewhere it means nothing.
     #[must_use]
     pub fn release(&self) -> Release {
-        Release { id: self.id.clone(), cluster: self.cluster.clone() }
+        Release {
+            id: self.id.clone(),
+            cluster: self.cluster.clone(),
+        }
     }
 
     /// Waits for at least one record and answers what is there, at most `max_records` and
@@ -103,7 +116,11 @@ impl Partition {
     ///
     /// # Errors
     /// When the log no longer has the next record; nothing more comes then.
-    pub async fn next_batch(&mut self, max_records: usize, max_bytes: usize) -> Result<Vec<LogRecord>, PositionLost> {
+    pub async fn next_batch(
+        &mut self,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<LogRecord>, PositionLost> {
         loop {
             let batch = self.ready_batch(max_records, max_bytes)?;
             if !batch.is_empty() {
@@ -115,7 +132,11 @@ impl Partition {
         }
     }
 
-    fn ready_batch(&mut self, max_records: usize, max_bytes: usize) -> Result<Vec<LogRecord>, PositionLost> {
+    fn ready_batch(
+        &mut self,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<LogRecord>, PositionLost> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < max_records && bytes < max_bytes {
@@ -150,7 +171,11 @@ impl Partition {
             match self.queue.poll(Duration::ZERO) {
                 None => return Ok(None),
                 Some(Ok(message)) => {
-                    debug_assert_eq!(message.partition(), self.id.partition, "a foreign partition's record");
+                    debug_assert_eq!(
+                        message.partition(),
+                        self.id.partition,
+                        "a foreign partition's record"
+                    );
                     return Ok(Some(LogRecord::from_message(&message)));
                 }
                 // librdkafka fetches nothing more after this.
@@ -159,7 +184,8 @@ impl Partition {
                     return Err(PositionLost { next: self.next });
                 }
                 Some(Err(error)) => {
-                    metrics::counter!("carillon_kafka_errors_total", "client" => "consumer").increment(1);
+                    metrics::counter!("carillon_kafka_errors_total", "client" => "consumer")
+                        .increment(1);
                     tracing::warn!(partition = %self.id, %error, "reading from Kafka");
                 }
             }

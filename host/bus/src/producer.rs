@@ -36,7 +36,9 @@ pub struct Producer {
 
 impl std::fmt::Debug for Producer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Producer").field("cluster", &self.cluster).finish_non_exhaustive()
+        f.debug_struct("Producer")
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,9 +56,16 @@ impl Producer {
     /// # Errors
     /// When a setting is refused.
     pub fn new(cluster: &Cluster, config: &ProducerConfig) -> Result<Self, BusError> {
-        let reports = Reports { cluster: cluster.clone() };
-        let inner = cluster.producer_client(config)?.create_with_context(reports)?;
-        Ok(Self { inner: Arc::new(inner), cluster: cluster.clone() })
+        let reports = Reports {
+            cluster: cluster.clone(),
+        };
+        let inner = cluster
+            .producer_client(config)?
+            .create_with_context(reports)?;
+        Ok(Self {
+            inner: Arc::new(inner),
+            cluster: cluster.clone(),
+        })
     }
 
     /// Whether the broker is in this process, and its log ends with it.
@@ -84,10 +93,18 @@ impl Producer {
             unread.reserve(&record.topic, bytes).await;
         }
         // Whoever asked may lose interest while there is no room in the local queue.
-        let reserved = Reserved { cluster: &self.cluster, topic: &record.topic, bytes };
+        let reserved = Reserved {
+            cluster: &self.cluster,
+            topic: &record.topic,
+            bytes,
+        };
         let headers = record.owned_headers();
         let (sender, report) = oneshot::channel();
-        let mut opaque = Box::new(Report { sender, topic: record.topic.clone(), bytes });
+        let mut opaque = Box::new(Report {
+            sender,
+            topic: record.topic.clone(),
+            bytes,
+        });
         loop {
             let mut message: BaseRecord<'_, Vec<u8>, Vec<u8>, Box<Report>> =
                 BaseRecord::with_opaque_to(&record.topic, opaque).payload(&record.value);
@@ -104,7 +121,10 @@ impl Producer {
                 Ok(()) => {
                     // From here on the delivery report settles it.
                     std::mem::forget(reserved);
-                    return Ok(Delivery { report, topic: record.topic });
+                    return Ok(Delivery {
+                        report,
+                        topic: record.topic,
+                    });
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     opaque = back.delivery_opaque;
@@ -112,7 +132,10 @@ impl Producer {
                 }
                 Err((source, _)) => {
                     drop(reserved);
-                    return Err(SendError::Kafka { topic: record.topic, source });
+                    return Err(SendError::Kafka {
+                        topic: record.topic,
+                        source,
+                    });
                 }
             }
         }
@@ -130,11 +153,18 @@ impl Future for Delivery {
     type Output = Result<Sent, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.report).poll(context).map(|report| match report {
-            Ok(Ok(sent)) => Ok(sent),
-            Ok(Err(source)) => Err(SendError::Kafka { topic: self.topic.clone(), source }),
-            Err(_) => Err(SendError::Closed { topic: self.topic.clone() }),
-        })
+        Pin::new(&mut self.report)
+            .poll(context)
+            .map(|report| match report {
+                Ok(Ok(sent)) => Ok(sent),
+                Ok(Err(source)) => Err(SendError::Kafka {
+                    topic: self.topic.clone(),
+                    source,
+                }),
+                Err(_) => Err(SendError::Closed {
+                    topic: self.topic.clone(),
+                }),
+            })
     }
 }
 
@@ -176,11 +206,17 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, report: Self::DeliveryOpaque) {
         let result = match result {
-            Ok(message) => Ok(Sent { partition: message.partition(), offset: message.offset() }),
+            Ok(message) => Ok(Sent {
+                partition: message.partition(),
+                offset: message.offset(),
+            }),
             Err((error, _)) => Err(error.clone()),
         };
         if let Some(unread) = self.cluster.unread() {
-            let place = result.as_ref().ok().map(|sent| (sent.partition, sent.offset));
+            let place = result
+                .as_ref()
+                .ok()
+                .map(|sent| (sent.partition, sent.offset));
             unread.settle(&report.topic, report.bytes, place);
         }
         // Whoever asked may not wait any more.

@@ -30,7 +30,9 @@ pub struct ReaderPool {
 
 impl std::fmt::Debug for ReaderPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReaderPool").field("cluster", &self.cluster).finish_non_exhaustive()
+        f.debug_struct("ReaderPool")
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,10 +78,21 @@ impl ReaderPool {
         max_bytes: usize,
     ) -> Result<Stretch, ReadError> {
         if offset >= until {
-            return Ok(Stretch { records: Vec::new(), next: offset });
+            return Ok(Stretch {
+                records: Vec::new(),
+                next: offset,
+            });
         }
-        let failed = |reason: String| ReadError::Failed { topic: id.topic.to_string(), partition: id.partition, reason };
-        let _turn: SemaphorePermit<'_> = self.turns.acquire().await.map_err(|error| failed(error.to_string()))?;
+        let failed = |reason: String| ReadError::Failed {
+            topic: id.topic.to_string(),
+            partition: id.partition,
+            reason,
+        };
+        let _turn: SemaphorePermit<'_> = self
+            .turns
+            .acquire()
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let idle = self.take(id, offset);
         let reader = match idle {
             Some(reader) => reader,
@@ -97,14 +110,20 @@ impl ReaderPool {
             })
         };
         let (reader, result) = task.await.map_err(|error| failed(error.to_string()))?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(reader);
         result
     }
 
     fn take(&self, id: &PartitionId, offset: i64) -> Option<Reader> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let there = idle.iter().position(|reader| {
-            reader.place.as_ref().is_some_and(|(place, next)| place == id && *next == offset)
+            reader
+                .place
+                .as_ref()
+                .is_some_and(|(place, next)| place == id && *next == offset)
         });
         match there {
             Some(index) => Some(idle.swap_remove(index)),
@@ -113,9 +132,16 @@ impl ReaderPool {
     }
 
     fn open(&self) -> Result<Reader, BusError> {
-        let mut client = self.config.reader_client(self.cluster.bootstrap_servers(), self.cluster.is_embedded())?;
-        client.set("queued.max.messages.kbytes", "4096").set("enable.partition.eof", "true");
-        Ok(Reader { client: client.create()?, place: None })
+        let mut client = self
+            .config
+            .reader_client(self.cluster.bootstrap_servers(), self.cluster.is_embedded())?;
+        client
+            .set("queued.max.messages.kbytes", "4096")
+            .set("enable.partition.eof", "true");
+        Ok(Reader {
+            client: client.create()?,
+            place: None,
+        })
     }
 }
 
@@ -133,15 +159,21 @@ impl Reader {
             partition: id.partition,
             reason: error.to_string(),
         };
-        let moved = self.place.as_ref().is_none_or(|(place, next)| place != id || *next != offset);
+        let moved = self
+            .place
+            .as_ref()
+            .is_none_or(|(place, next)| place != id || *next != offset);
         if moved {
             self.place = None;
-            let (low, high) =
-                self.client.fetch_watermarks(&id.topic, id.partition, WATERMARK_PATIENCE).map_err(failed)?;
+            let (low, high) = self
+                .client
+                .fetch_watermarks(&id.topic, id.partition, WATERMARK_PATIENCE)
+                .map_err(failed)?;
             in_range(id, offset, Watermarks { low, high })?;
             until = until.min(high);
             let mut list = TopicPartitionList::with_capacity(1);
-            list.add_partition_offset(&id.topic, id.partition, Offset::Offset(offset)).map_err(failed)?;
+            list.add_partition_offset(&id.topic, id.partition, Offset::Offset(offset))
+                .map_err(failed)?;
             self.client.assign(&list).map_err(failed)?;
         }
         let mut records = Vec::new();
@@ -149,8 +181,19 @@ impl Reader {
         let mut next = offset;
         let mut ended = false;
         let deadline = Instant::now() + TURN;
-        while records.len() < max_records && bytes < max_bytes && next < until && !ended && Instant::now() < deadline {
-            match self.client.poll(Duration::from_millis(if records.is_empty() { 500 } else { 20 })) {
+        while records.len() < max_records
+            && bytes < max_bytes
+            && next < until
+            && !ended
+            && Instant::now() < deadline
+        {
+            match self
+                .client
+                .poll(Duration::from_millis(if records.is_empty() {
+                    500
+                } else {
+                    20
+                })) {
                 Some(Ok(message)) => {
                     next = message.offset() + 1;
                     let record = LogRecord::from_message(&message);
@@ -163,9 +206,13 @@ impl Reader {
                 Some(Err(KafkaError::PartitionEOF(_))) if moved => next = next.max(until),
                 Some(Err(KafkaError::PartitionEOF(_))) => ended = true,
                 // librdkafka fetches nothing more after this.
-                Some(Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
-                    let (low, high) =
-                        self.client.fetch_watermarks(&id.topic, id.partition, WATERMARK_PATIENCE).map_err(failed)?;
+                Some(Err(
+                    error @ KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset),
+                )) => {
+                    let (low, high) = self
+                        .client
+                        .fetch_watermarks(&id.topic, id.partition, WATERMARK_PATIENCE)
+                        .map_err(failed)?;
                     in_range(id, next, Watermarks { low, high })?;
                     return Err(failed(error));
                 }
@@ -179,7 +226,10 @@ impl Reader {
         records.retain(|record| record.offset < until);
         // A reader that has read beyond cannot go on from `until` without seeking.
         self.place = (!overshot && !ended && next < until).then(|| (id.clone(), next));
-        Ok(Stretch { records, next: next.min(until) })
+        Ok(Stretch {
+            records,
+            next: next.min(until),
+        })
     }
 }
 

@@ -21,7 +21,11 @@ pub struct Record {
 impl Record {
     pub(crate) fn size_bytes(&self) -> usize {
         // A record's overhead in a batch is below 100 bytes without its headers.
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 8)
+            .sum();
         self.value.len() + self.key.as_ref().map_or(0, Vec::len) + headers + 100
     }
 
@@ -31,7 +35,10 @@ impl Record {
         }
         let empty = OwnedHeaders::new_with_capacity(self.headers.len());
         Some(self.headers.iter().fold(empty, |headers, (name, value)| {
-            headers.insert(rdkafka::message::Header { key: name, value: Some(value) })
+            headers.insert(rdkafka::message::Header {
+                key: name,
+                value: Some(value),
+            })
         }))
     }
 }
@@ -56,7 +63,12 @@ impl LogRecord {
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers
                 .iter()
-                .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+                .map(|header| {
+                    (
+                        header.key.to_owned(),
+                        header.value.unwrap_or_default().to_vec(),
+                    )
+                })
                 .collect()
         });
         Self {

@@ -59,9 +59,21 @@ impl Unread {
 
     fn try_reserve(&self, topic: &str, bytes: usize) -> bool {
         let mut ledgers = self.lock();
-        let Some(ledger) = ledgers.get_mut(topic) else { return true };
-        let fullest = ledger.partitions.values().map(|p| p.bytes).max().unwrap_or(0);
-        let longest = ledger.partitions.values().map(|p| p.records.len()).max().unwrap_or(0);
+        let Some(ledger) = ledgers.get_mut(topic) else {
+            return true;
+        };
+        let fullest = ledger
+            .partitions
+            .values()
+            .map(|p| p.bytes)
+            .max()
+            .unwrap_or(0);
+        let longest = ledger
+            .partitions
+            .values()
+            .map(|p| p.records.len())
+            .max()
+            .unwrap_or(0);
         let room = fullest + ledger.in_flight_bytes + bytes <= HOLD_BACK_BYTES
             && longest + ledger.in_flight_records < HOLD_BACK_RECORDS;
         // A record larger than the whole allowance goes through alone.
@@ -77,7 +89,9 @@ impl Unread {
     /// A reserved record stands in the log, or failed (`place` is `None`).
     pub(crate) fn settle(&self, topic: &str, bytes: usize, place: Option<(i32, i64)>) {
         let mut ledgers = self.lock();
-        let Some(ledger) = ledgers.get_mut(topic) else { return };
+        let Some(ledger) = ledgers.get_mut(topic) else {
+            return;
+        };
         ledger.in_flight_bytes = ledger.in_flight_bytes.saturating_sub(bytes);
         ledger.in_flight_records = ledger.in_flight_records.saturating_sub(1);
         if let Some((partition, offset)) = place {
@@ -94,7 +108,9 @@ impl Unread {
     /// Everything before `next` was read.
     pub(crate) fn read_to(&self, topic: &str, partition: i32, next: i64) {
         let mut ledgers = self.lock();
-        let Some(ledger) = ledgers.get_mut(topic) else { return };
+        let Some(ledger) = ledgers.get_mut(topic) else {
+            return;
+        };
         let partition = ledger.partitions.entry(partition).or_default();
         partition.read_to = partition.read_to.max(next);
         while let Some((offset, bytes)) = partition.records.front().copied() {
@@ -109,6 +125,8 @@ impl Unread {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, TopicLedger>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -45,7 +45,12 @@ pub(crate) enum ConfigCommand {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     /// Where databases, plugins and secrets are.
-    #[arg(long, value_name = "DIR", default_value = "data", env = "CARILLON_DATA")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "data",
+        env = "CARILLON_DATA"
+    )]
     pub(crate) data: PathBuf,
     /// The configuration, TOML. Without one, everything has its default.
     #[arg(long, value_name = "FILE", env = "CARILLON_CONFIG")]
@@ -71,14 +76,24 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GatewayAddress {
     /// Where clients and operators connect: WebSocket, SSE, inbox, metrics.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090", env = "CARILLON_GATEWAY_ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8090",
+        env = "CARILLON_GATEWAY_ADDR"
+    )]
     pub(crate) gateway_addr: SocketAddr,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BookingAddress {
     /// Where the booking API listens.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "CARILLON_BOOKING_ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080",
+        env = "CARILLON_BOOKING_ADDR"
+    )]
     pub(crate) booking_addr: SocketAddr,
 }
 

@@ -57,7 +57,10 @@ pub(crate) fn read(common: &Common) -> Result<Configuration> {
 
 fn parse(text: &str, path: &Path) -> Result<Configuration> {
     toml::from_str(text).map_err(|error| {
-        let mut message = format!("the configuration {} is not valid:\n{error}", path.display());
+        let mut message = format!(
+            "the configuration {} is not valid:\n{error}",
+            path.display()
+        );
         if let Some(nearest) = nearest_name(error.message()) {
             let _ = write!(message, "\nDid you mean `{nearest}`?");
         }
@@ -67,7 +70,9 @@ fn parse(text: &str, path: &Path) -> Result<Configuration> {
 
 /// Finds in serde's "unknown field `a`, expected one of `b`, `c`" the name next to `a`.
 fn nearest_name(message: &str) -> Option<String> {
-    let rest = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))?;
+    let rest = message
+        .strip_prefix("unknown field `")
+        .or_else(|| message.strip_prefix("unknown variant `"))?;
     let (unknown, rest) = rest.split_once('`')?;
     let known = rest.split('`').skip(1).step_by(2);
     known
@@ -102,7 +107,10 @@ fn share_topics(configuration: &mut Configuration) {
 }
 
 fn validate(configuration: &Configuration) -> Result<()> {
-    configuration.booking_service.check().context("[booking_service]")?;
+    configuration
+        .booking_service
+        .check()
+        .context("[booking_service]")?;
     configuration.gateway.check().context("[gateway]")?;
     let sent_again_s = configuration.booking_service.duplicate_window_s;
     let remembered_s = u64::from(configuration.store.duplicate_window_hours) * 3_600;
@@ -213,34 +221,59 @@ heartbeat_interval_ms = 10000
         share_topics(&mut configuration);
         validate(&configuration).unwrap();
         assert_eq!(servers(&configuration).unwrap(), ["localhost:9092"]);
-        assert!(configuration.notification_service.kafka.topics.all().contains(&"other-conflicts".to_owned()));
+        assert!(
+            configuration
+                .notification_service
+                .kafka
+                .topics
+                .all()
+                .contains(&"other-conflicts".to_owned())
+        );
     }
 
     #[test]
     fn an_unknown_key_is_refused_with_the_nearest_one() {
-        let error = parsed("[notification_service.kafka]\ngroup_di = \"x\"\n").unwrap_err().to_string();
-        assert!(error.contains("group_di") && error.contains("line 2"), "{error}");
+        let error = parsed("[notification_service.kafka]\ngroup_di = \"x\"\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("group_di") && error.contains("line 2"),
+            "{error}"
+        );
         assert!(error.ends_with("Did you mean `group_id`?"), "{error}");
     }
 
     #[test]
     fn a_name_that_is_near_nothing_gets_no_suggestion() {
         let error = parsed("[zzz]\n").unwrap_err().to_string();
-        assert!(error.contains("zzz") && !error.contains("Did you mean"), "{error}");
+        assert!(
+            error.contains("zzz") && !error.contains("Did you mean"),
+            "{error}"
+        );
     }
 
     #[test]
     fn acks_that_could_lose_events_are_refused() {
-        let configuration = parsed("[booking_service.kafka]\nacks = \"1\"\nbootstrap_servers = [\"localhost:1\"]\n").unwrap();
-        let cluster = carillon_bus::Cluster::servers(&configuration.booking_service.kafka.bootstrap_servers);
-        let error = carillon_bus::Producer::new(&cluster, &configuration.booking_service.kafka).unwrap_err();
+        let configuration = parsed(
+            "[booking_service.kafka]\nacks = \"1\"\nbootstrap_servers = [\"localhost:1\"]\n",
+        )
+        .unwrap();
+        let cluster =
+            carillon_bus::Cluster::servers(&configuration.booking_service.kafka.bootstrap_servers);
+        let error = carillon_bus::Producer::new(&cluster, &configuration.booking_service.kafka)
+            .unwrap_err();
         assert!(error.to_string().contains("acks"), "{error}");
     }
 
     #[test]
     fn events_are_not_sent_again_beyond_what_is_remembered() {
         let configuration = parsed("[store]\nduplicate_window_hours = 1\n").unwrap();
-        assert!(validate(&configuration).unwrap_err().to_string().contains("duplicate_window_s"));
+        assert!(
+            validate(&configuration)
+                .unwrap_err()
+                .to_string()
+                .contains("duplicate_window_s")
+        );
     }
 
     #[test]
@@ -249,6 +282,11 @@ heartbeat_interval_ms = 10000
             "[booking_service.kafka]\nbootstrap_servers = [\"a:1\"]\n[notification_service.kafka]\nbootstrap_servers = [\"b:1\"]\n",
         )
         .unwrap();
-        assert!(servers(&configuration).unwrap_err().to_string().contains("differ"));
+        assert!(
+            servers(&configuration)
+                .unwrap_err()
+                .to_string()
+                .contains("differ")
+        );
     }
 }

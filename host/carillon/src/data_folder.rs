@@ -17,7 +17,8 @@ pub(crate) struct Lock(#[allow(dead_code)] File);
 
 /// Makes the folder and claims it for `role`.
 pub(crate) fn claim(folder: &Path, role: &str) -> Result<Lock> {
-    std::fs::create_dir_all(folder).with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
     let path = folder.join(format!("{role}.lock"));
     let file = OpenOptions::new()
         .create(true)
@@ -41,44 +42,64 @@ pub(crate) fn tokens(folder: &Path, configured: &TokenConfig) -> Result<TokenCon
     if configured.hmac_secret.is_some() || configured.jwks_file.is_some() {
         return Ok(configured.clone());
     }
-    std::fs::create_dir_all(folder).with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
     let path = folder.join("token-secret");
     let secret = match std::fs::read_to_string(&path) {
         Ok(secret) => secret.trim().to_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => draw_secret(&path)?,
-        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("{} cannot be read", path.display()));
+        }
     };
-    Ok(TokenConfig { hmac_secret: Some(secret), ..configured.clone() })
+    Ok(TokenConfig {
+        hmac_secret: Some(secret),
+        ..configured.clone()
+    })
 }
 
 fn draw_secret(path: &Path) -> Result<String> {
-    let secret = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+    let secret = format!(
+        "{:032x}{:032x}",
+        rand::random::<u128>(),
+        rand::random::<u128>()
+    );
     let written = OpenOptions::new()
         .create_new(true)
         .write(true)
         // Whoever reads it can be anybody.
         .mode(0o600)
         .open(path)
-        .and_then(|mut file| file.write_all(secret.as_bytes()).and_then(|()| file.sync_all()));
+        .and_then(|mut file| {
+            file.write_all(secret.as_bytes())
+                .and_then(|()| file.sync_all())
+        });
     match written {
         Ok(()) => Ok(secret),
         // Another process was faster.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             Ok(std::fs::read_to_string(path)?.trim().to_owned())
         }
-        Err(error) => Err(error).with_context(|| format!("the secret {} cannot be written", path.display())),
+        Err(error) => {
+            Err(error).with_context(|| format!("the secret {} cannot be written", path.display()))
+        }
     }
 }
 
 /// The plugin files of the folder, by name.
 pub(crate) fn plugin_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let plugins = folder.join("plugins");
-    std::fs::create_dir_all(&plugins).with_context(|| format!("{} cannot be made", plugins.display()))?;
-    let entries = std::fs::read_dir(&plugins).with_context(|| format!("{} cannot be read", plugins.display()))?;
+    std::fs::create_dir_all(&plugins)
+        .with_context(|| format!("{} cannot be made", plugins.display()))?;
+    let entries = std::fs::read_dir(&plugins)
+        .with_context(|| format!("{} cannot be read", plugins.display()))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "wasm")
+        {
             files.push(path);
         }
     }
@@ -99,7 +120,10 @@ fn forget_address(folder: &Path, role: &str) -> Result<()> {
     })
 }
 
-fn change_addresses(folder: &Path, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) -> Result<()> {
+fn change_addresses(
+    folder: &Path,
+    change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>),
+) -> Result<()> {
     let path = folder.join(ADDRESSES);
     let mut addresses = std::fs::read(&path)
         .ok()

@@ -35,18 +35,40 @@ pub(crate) fn everything(options: &RunOptions) -> Result<()> {
     configuration.gateway.demo |= options.demo;
     let folder = &options.common.data;
     in_runtime(options.logging.log_format, async |metrics| {
-        let _claims = (data_folder::claim(folder, "gateway")?, data_folder::claim(folder, "booking")?);
+        let _claims = (
+            data_folder::claim(folder, "gateway")?,
+            data_folder::claim(folder, "booking")?,
+        );
         let stop = stop_signal()?;
         let tokens = data_folder::tokens(folder, &configuration.tokens)?;
         let gateway_listener = listen(options.gateway.gateway_addr, "--gateway-addr").await?;
         let booking_listener = listen(options.booking.booking_addr, "--booking-addr").await?;
-        let (gateway_at, booking_at) = (gateway_listener.local_addr()?, booking_listener.local_addr()?);
+        let (gateway_at, booking_at) = (
+            gateway_listener.local_addr()?,
+            booking_listener.local_addr()?,
+        );
         configuration.gateway.booking_url = format!("http://{booking_at}");
-        configuration.booking_service.allowed_origins.push(format!("http://{gateway_at}"));
+        configuration
+            .booking_service
+            .allowed_origins
+            .push(format!("http://{gateway_at}"));
 
-        let cluster = if servers.is_empty() { Cluster::embedded()? } else { Cluster::servers(&servers) };
-        let host = HostParts::start(&configuration, folder, cluster.clone(), &tokens, &metrics).await?;
-        let booking = BookingParts::start(&configuration, folder, &cluster, &tokens, &metrics, options.demo).await?;
+        let cluster = if servers.is_empty() {
+            Cluster::embedded()?
+        } else {
+            Cluster::servers(&servers)
+        };
+        let host =
+            HostParts::start(&configuration, folder, cluster.clone(), &tokens, &metrics).await?;
+        let booking = BookingParts::start(
+            &configuration,
+            folder,
+            &cluster,
+            &tokens,
+            &metrics,
+            options.demo,
+        )
+        .await?;
         announce(folder, "booking", "booking API", &booking_listener)?;
         let page = announce(folder, "gateway", "gateway", &gateway_listener)?;
         if options.demo {
@@ -87,7 +109,15 @@ pub(crate) fn booking(options: &BookingOptions) -> Result<()> {
         let stop = stop_signal()?;
         let tokens = data_folder::tokens(folder, &configuration.tokens)?;
         let listener = listen(options.booking.booking_addr, "--booking-addr").await?;
-        let booking = BookingParts::start(&configuration, folder, &cluster, &tokens, &metrics, options.demo).await?;
+        let booking = BookingParts::start(
+            &configuration,
+            folder,
+            &cluster,
+            &tokens,
+            &metrics,
+            options.demo,
+        )
+        .await?;
         announce(folder, "booking", "booking API", &listener)?;
         booking.serve(listener, stop).await
     })
@@ -102,9 +132,14 @@ fn servers_of_its_own(servers: &[String], section: &str, command: &str) -> Resul
     Ok(Cluster::servers(servers))
 }
 
-fn in_runtime(format: LogFormat, work: impl AsyncFnOnce(PrometheusHandle) -> Result<()>) -> Result<()> {
+fn in_runtime(
+    format: LogFormat,
+    work: impl AsyncFnOnce(PrometheusHandle) -> Result<()>,
+) -> Result<()> {
     telemetry::log(format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let metrics = telemetry::metrics()?;
     let upkeep = metrics.clone();
     runtime.spawn(async move {
@@ -158,7 +193,11 @@ impl HostParts {
         )?;
         load_plugins(&mut pipeline, folder).await?;
         pipeline.start().await?;
-        Ok(Self { store, pipeline, gateway })
+        Ok(Self {
+            store,
+            pipeline,
+            gateway,
+        })
     }
 
     /// Serves until told to stop; then lanes drain first, so that what they decide is still
@@ -169,7 +208,8 @@ impl HostParts {
         let maintenance = tokio::spawn(async move { maintained.run_maintenance().await });
         let (drained, after_drain) = watch::channel(false);
         let gateway = self.gateway.clone();
-        let serving = tokio::spawn(async move { gateway.serve(listener, stopped(after_drain)).await });
+        let serving =
+            tokio::spawn(async move { gateway.serve(listener, stopped(after_drain)).await });
         stopped(stop).await;
         self.pipeline.stop().await;
         for task in [schedule, maintenance] {
@@ -182,7 +222,9 @@ impl HostParts {
     }
 }
 
-fn readiness(pipeline: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> impl Fn() -> Vec<String> + Send + Sync {
+fn readiness(
+    pipeline: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+) -> impl Fn() -> Vec<String> + Send + Sync {
     move || pipeline().err().into_iter().collect()
 }
 
@@ -232,21 +274,36 @@ impl BookingParts {
     ) -> Result<Self> {
         let config = configuration.booking_service.clone();
         let topics = config.kafka.topics.all();
-        cluster.ensure_topics(&configuration.notification_service.kafka, &topics).await?;
+        cluster
+            .ensure_topics(&configuration.notification_service.kafka, &topics)
+            .await?;
         let producer = Producer::new(cluster, &config.kafka)?;
         let booking = Booking::open(folder, config).await?;
         if demo && booking.seed_demo().await? {
             tracing::info!("filled the empty store with rooms and users to try");
         }
         let (stop_relay, relay_stops) = watch::channel(false);
-        let relay = tokio::spawn(booking.relay(producer.clone(), RelaySettings::default(), relay_stops));
-        let surroundings = Surroundings { tokens: Some(TokenVerifier::new(tokens)?), metrics: Some(metrics.clone()) };
-        Ok(Self { booking, surroundings, producer, relay, stop_relay })
+        let relay =
+            tokio::spawn(booking.relay(producer.clone(), RelaySettings::default(), relay_stops));
+        let surroundings = Surroundings {
+            tokens: Some(TokenVerifier::new(tokens)?),
+            metrics: Some(metrics.clone()),
+        };
+        Ok(Self {
+            booking,
+            surroundings,
+            producer,
+            relay,
+            stop_relay,
+        })
     }
 
     /// Serves until told to stop. What the outbox still holds then is sent after the next start.
     async fn serve(self, listener: TcpListener, stop: watch::Receiver<bool>) -> Result<()> {
-        let served = self.booking.serve(listener, self.surroundings, stopped(stop)).await;
+        let served = self
+            .booking
+            .serve(listener, self.surroundings, stopped(stop))
+            .await;
         self.stop_relay.send_replace(true);
         self.relay.await?;
         let producer = self.producer;

@@ -18,7 +18,12 @@ pub(crate) async fn listen(address: SocketAddr, option: &str) -> Result<TcpListe
 }
 
 /// Says on standard output and in the data folder where `role` listens.
-pub(crate) fn announce(folder: &Path, role: &str, label: &str, listener: &TcpListener) -> Result<String> {
+pub(crate) fn announce(
+    folder: &Path,
+    role: &str,
+    label: &str,
+    listener: &TcpListener,
+) -> Result<String> {
     let url = format!("http://{}", listener.local_addr()?);
     data_folder::announce(folder, role, &url)?;
     println!("{label:<13} {url}");

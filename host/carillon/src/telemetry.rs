@@ -9,7 +9,9 @@ use tracing_subscriber::EnvFilter;
 use crate::arguments::LogFormat;
 
 /// Seconds; from a commit on a fast disk to a stuck one.
-const SECONDS: [f64; 12] = [0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+const SECONDS: [f64; 12] = [
+    0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
+];
 const COUNTS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0];
 
 /// Begins to log to standard error.

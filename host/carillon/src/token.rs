@@ -14,6 +14,14 @@ pub(crate) fn print(options: &TokenOptions) -> Result<()> {
     let minter = TokenMinter::from_config(&tokens)?.context(
         "tokens are checked with public keys only (tokens.jwks_file), so none can be made here; ask whoever holds the private key",
     )?;
-    println!("{}", minter.mint(&options.user, &options.group, &options.role, Duration::from_secs(options.ttl))?);
+    println!(
+        "{}",
+        minter.mint(
+            &options.user,
+            &options.group,
+            &options.role,
+            Duration::from_secs(options.ttl)
+        )?
+    );
     Ok(())
 }

@@ -37,13 +37,16 @@ async fn release(store: &Store) -> Result<Duration, StoreError> {
             }
             Some(_) => {
                 let released = store.release_due().await?;
-                metrics::counter!("carillon_scheduled_notifications_total").increment(released as u64);
+                metrics::counter!("carillon_scheduled_notifications_total")
+                    .increment(released as u64);
             }
         }
     }
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

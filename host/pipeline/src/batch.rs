@@ -33,21 +33,33 @@ pub(crate) struct Decoded {
 
 impl Batch {
     /// Decodes `records`, which follow on `start`.
-    pub(crate) fn decode(partition: PartitionId, log: LogId, start: i64, records: Vec<LogRecord>) -> Self {
+    pub(crate) fn decode(
+        partition: PartitionId,
+        log: LogId,
+        start: i64,
+        records: Vec<LogRecord>,
+    ) -> Self {
         let items: Vec<Item> = records
             .into_iter()
             .map(|record| {
-                let content = carillon_events::decode(record.value.as_deref().unwrap_or_default()).map(|event| Decoded {
-                    key: event_key(&event.id),
-                    content_hash: event.content_hash(),
-                    event,
-                });
+                let content = carillon_events::decode(record.value.as_deref().unwrap_or_default())
+                    .map(|event| Decoded {
+                        key: event_key(&event.id),
+                        content_hash: event.content_hash(),
+                        event,
+                    });
                 Item { record, content }
             })
             .collect();
         let last = items.last().map(|item| &item.record);
         let next = last.map_or(start, |record| record.offset + 1);
-        Self { partition, log, items, start, next }
+        Self {
+            partition,
+            log,
+            items,
+            start,
+            next,
+        }
     }
 
     pub(crate) fn source(&self, item: &Item) -> Source {
@@ -61,17 +73,31 @@ impl Batch {
 
     /// The time of the last record before `next`, milliseconds since 1970; 0 if there is none.
     pub(crate) fn logged_before(&self, next: i64) -> i64 {
-        let before = self.items.iter().rev().find(|item| item.record.offset < next);
+        let before = self
+            .items
+            .iter()
+            .rev()
+            .find(|item| item.record.offset < next);
         before.map_or(0, |item| item.record.timestamp_ms)
     }
 
     /// A dead letter for a record of this batch.
-    pub(crate) fn dead_letter(&self, item: &Item, plugin: PluginId, version: VersionId, why: Why<'_>) -> DeadLetter {
+    pub(crate) fn dead_letter(
+        &self,
+        item: &Item,
+        plugin: PluginId,
+        version: VersionId,
+        why: Why<'_>,
+    ) -> DeadLetter {
         DeadLetter {
             plugin,
             version,
             source: self.source(item),
-            event_id: item.content.as_ref().ok().map(|decoded| decoded.event.id.clone()),
+            event_id: item
+                .content
+                .as_ref()
+                .ok()
+                .map(|decoded| decoded.event.id.clone()),
             code: why.code.to_owned(),
             reason: why.reason,
             attempts: why.attempts,
@@ -94,8 +120,13 @@ impl Batch {
                     %error,
                     "a record is not an event and becomes a dead letter"
                 );
-                metrics::counter!("carillon_undecodable_records_total", "code" => error.code()).increment(1);
-                let why = Why { code: error.code(), reason: error.to_string(), attempts: 1 };
+                metrics::counter!("carillon_undecodable_records_total", "code" => error.code())
+                    .increment(1);
+                let why = Why {
+                    code: error.code(),
+                    reason: error.to_string(),
+                    attempts: 1,
+                };
                 Some(self.dead_letter(item, PluginId::NONE, VersionId(0), why))
             })
             .collect()

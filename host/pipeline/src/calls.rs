@@ -1,8 +1,8 @@
 //! A run: one lane's events of one batch, called one after another on a worker thread.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use carillon_sandbox::{Answer, Fault, GuestEvent, NoState, Session};
@@ -20,9 +20,14 @@ use crate::workers::{Job, Progress, Workers};
 /// What a lane is to do with one item of a batch.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Call { index: usize, attempt: u32 },
+    Call {
+        index: usize,
+        attempt: u32,
+    },
     /// An id that was decided already, with other content.
-    Impostor { index: usize },
+    Impostor {
+        index: usize,
+    },
 }
 
 /// The events of a batch that a lane has to handle.
@@ -87,7 +92,11 @@ impl Plan {
             if item.record.offset < from || !handler.wants(&decoded.event.kind) {
                 continue;
             }
-            let attempt = if item.record.offset == from { failed_before + 1 } else { 1 };
+            let attempt = if item.record.offset == from {
+                failed_before + 1
+            } else {
+                1
+            };
             match past.novelty(handler.id, decoded, &mut earlier) {
                 Novelty::New => steps.push(Step::Call { index, attempt }),
                 Novelty::Repeat => {
@@ -96,7 +105,15 @@ impl Plan {
                 Novelty::Impostor => steps.push(Step::Impostor { index }),
             }
         }
-        Self { handler: Arc::clone(handler), batch: Arc::clone(batch), steps, max_attempts, from, next: batch.next, in_parts: false }
+        Self {
+            handler: Arc::clone(handler),
+            batch: Arc::clone(batch),
+            steps,
+            max_attempts,
+            from,
+            next: batch.next,
+            in_parts: false,
+        }
     }
 
     /// Leaves only the first event to be handled.
@@ -164,7 +181,11 @@ struct RunControl {
 impl RunHandle {
     /// Waits for the result until `patience` has passed since a thread took the run up, and until
     /// `last` at the most. `None`: time is over; `Some(None)`: the host panicked.
-    pub(crate) async fn in_time(&mut self, patience: Duration, last: tokio::time::Instant) -> Option<Option<RunResult>> {
+    pub(crate) async fn in_time(
+        &mut self,
+        patience: Duration,
+        last: tokio::time::Instant,
+    ) -> Option<Option<RunResult>> {
         loop {
             let now = tokio::time::Instant::now();
             let deadline = match self.control.started.get() {
@@ -174,7 +195,15 @@ impl RunHandle {
             let deadline = deadline.min(last);
             match tokio::time::timeout_at(deadline, &mut self.result).await {
                 Ok(result) => return Some(result.ok()),
-                Err(_) if self.control.started.get().is_some_and(|started| started.elapsed() >= patience) => return None,
+                Err(_)
+                    if self
+                        .control
+                        .started
+                        .get()
+                        .is_some_and(|started| started.elapsed() >= patience) =>
+                {
+                    return None;
+                }
                 Err(_) if tokio::time::Instant::now() >= last => return None,
                 Err(_) => {}
             }
@@ -211,7 +240,9 @@ impl Job for Run {
         let state = match handler.state.as_ref().map(RunState::begin).transpose() {
             Ok(state) => state,
             Err(error) => {
-                self.stop_here(StopCause::Host { error: error.to_string() });
+                self.stop_here(StopCause::Host {
+                    error: error.to_string(),
+                });
                 return self.finish(None);
             }
         };
@@ -220,7 +251,8 @@ impl Job for Run {
             if state.is_none() && slice_is_over && !self.control.cancelled.load(Ordering::Relaxed) {
                 return Progress::More;
             }
-            let enough = self.gathered_bytes + state.as_ref().map_or(0, RunState::written_bytes) > RUN_BYTES;
+            let enough =
+                self.gathered_bytes + state.as_ref().map_or(0, RunState::written_bytes) > RUN_BYTES;
             let part = slice_is_over && self.plan.in_parts;
             if self.control.cancelled.load(Ordering::Relaxed) || (self.at > 0 && (enough || part)) {
                 self.stop_here(StopCause::Cancelled);
@@ -245,8 +277,13 @@ impl Run {
             // Another run was undone under this one: nothing of it stands.
             Some(None) => {
                 let offset = self.plan.from;
-                let cause = StopCause::Host { error: "its state was undone by another lane".to_owned() };
-                result = RunResult { stop: Some(Stop { offset, cause }), ..RunResult::default() };
+                let cause = StopCause::Host {
+                    error: "its state was undone by another lane".to_owned(),
+                };
+                result = RunResult {
+                    stop: Some(Stop { offset, cause }),
+                    ..RunResult::default()
+                };
             }
         }
         if let Some(done) = self.done.take() {
@@ -265,13 +302,22 @@ impl Run {
         self.result.stop = Some(Stop { offset, cause });
     }
 
-    fn step(&mut self, handler: &Handler, session: Option<&mut Session<'_>>, state: Option<&RunState>) {
+    fn step(
+        &mut self,
+        handler: &Handler,
+        session: Option<&mut Session<'_>>,
+        state: Option<&RunState>,
+    ) {
         let batch = Arc::clone(&self.plan.batch);
         match self.plan.steps[self.at] {
             Step::Impostor { index } => {
                 let item = &batch.items[index];
                 let reason = "another event with the same eventId was handled before; give each event an id of its own";
-                let why = Why { code: "duplicate-id", reason: reason.to_owned(), attempts: 0 };
+                let why = Why {
+                    code: "duplicate-id",
+                    reason: reason.to_owned(),
+                    attempts: 0,
+                };
                 self.dead_letter(handler, &batch, item, why);
             }
             Step::Call { index, attempt } => {
@@ -307,9 +353,19 @@ impl Run {
             Ok(Answer::Handled(actions)) => {
                 handler.counters.handled.increment(1);
                 let effects = effects(handler, batch, item, decoded, actions);
-                self.decide(handler, batch, item, decoded, Outcome::Handled, effects.len(), attempt);
+                self.decide(
+                    handler,
+                    batch,
+                    item,
+                    decoded,
+                    Outcome::Handled,
+                    effects.len(),
+                    attempt,
+                );
                 self.gathered_bytes += effects.iter().map(size_bytes).sum::<usize>();
-                self.result.effects.extend(effects.into_iter().map(|effect| (index, effect)));
+                self.result
+                    .effects
+                    .extend(effects.into_iter().map(|effect| (index, effect)));
                 return;
             }
             Ok(Answer::Reject(reason)) => {
@@ -323,8 +379,25 @@ impl Run {
                     correlation = decoded.event.correlation_id,
                     "a plugin rejects an event, which becomes a dead letter: {reason}"
                 );
-                self.decide(handler, batch, item, decoded, Outcome::DeadLettered, 0, attempt);
-                self.dead_letter(handler, batch, item, Why { code: "rejected", reason, attempts: attempt });
+                self.decide(
+                    handler,
+                    batch,
+                    item,
+                    decoded,
+                    Outcome::DeadLettered,
+                    0,
+                    attempt,
+                );
+                self.dead_letter(
+                    handler,
+                    batch,
+                    item,
+                    Why {
+                        code: "rejected",
+                        reason,
+                        attempts: attempt,
+                    },
+                );
                 return;
             }
             Ok(Answer::Retry(reason)) => {
@@ -354,10 +427,30 @@ impl Run {
         );
         if attempt >= self.plan.max_attempts {
             let reason = format!("given up after {attempt} attempts; the last one: {error}");
-            self.decide(handler, batch, item, decoded, Outcome::DeadLettered, 0, attempt);
-            self.dead_letter(handler, batch, item, Why { code, reason, attempts: attempt });
+            self.decide(
+                handler,
+                batch,
+                item,
+                decoded,
+                Outcome::DeadLettered,
+                0,
+                attempt,
+            );
+            self.dead_letter(
+                handler,
+                batch,
+                item,
+                Why {
+                    code,
+                    reason,
+                    attempts: attempt,
+                },
+            );
         } else {
-            self.stop_here(StopCause::Failed { attempts: attempt, error });
+            self.stop_here(StopCause::Failed {
+                attempts: attempt,
+                error,
+            });
         }
     }
 
@@ -386,7 +479,9 @@ impl Run {
 
     fn dead_letter(&mut self, handler: &Handler, batch: &Batch, item: &Item, why: Why<'_>) {
         handler.counters.dead_letters.increment(1);
-        self.result.dead_letters.push(batch.dead_letter(item, handler.id, handler.version, why));
+        self.result
+            .dead_letters
+            .push(batch.dead_letter(item, handler.id, handler.version, why));
     }
 }
 
@@ -404,7 +499,9 @@ fn call(
     attempt: u32,
 ) -> Result<Answer, Fault> {
     let event = &decoded.event;
-    let Some(session) = session else { return Ok(direct::handle(event)) };
+    let Some(session) = session else {
+        return Ok(direct::handle(event));
+    };
     let guest_event = GuestEvent {
         id: &event.id,
         kind: event.kind.as_str(),

@@ -44,14 +44,30 @@ impl Committer {
 
     /// Writes a share, together with whatever else is ready, and answers what became of it. While
     /// the store cannot write, this waits. `None`: the host is shutting down.
-    pub(crate) async fn commit(&self, share: Share, tickets: Vec<Ticket>) -> Option<Result<(), Failed>> {
+    pub(crate) async fn commit(
+        &self,
+        share: Share,
+        tickets: Vec<Ticket>,
+    ) -> Option<Result<(), Failed>> {
         let (answer, result) = oneshot::channel();
-        self.queue.send(Waiting { share, tickets, answer }).await.ok()?;
+        self.queue
+            .send(Waiting {
+                share,
+                tickets,
+                answer,
+            })
+            .await
+            .ok()?;
         result.await.ok()
     }
 }
 
-async fn run(store: Store, mut queue: mpsc::Receiver<Waiting>, group_shares: usize, voided: Arc<Notify>) {
+async fn run(
+    store: Store,
+    mut queue: mpsc::Receiver<Waiting>,
+    group_shares: usize,
+    voided: Arc<Notify>,
+) {
     let mut waiting: Vec<Waiting> = Vec::new();
     let mut failures: u32 = 0;
     loop {
@@ -91,10 +107,17 @@ async fn run(store: Store, mut queue: mpsc::Receiver<Waiting>, group_shares: usi
 fn ready(waiting: &mut Vec<Waiting>) -> Option<Vec<Waiting>> {
     let mut index = 0;
     while index < waiting.len() {
-        if waiting[index].tickets.iter().any(|ticket| ticket.standing() == Standing::Void) {
+        if waiting[index]
+            .tickets
+            .iter()
+            .any(|ticket| ticket.standing() == Standing::Void)
+        {
             let void = waiting.swap_remove(index);
             // Its lane may be gone.
-            let _ = void.answer.send(Err(Failed { error: ShareError::StateConflict, share: void.share }));
+            let _ = void.answer.send(Err(Failed {
+                error: ShareError::StateConflict,
+                share: void.share,
+            }));
         } else {
             index += 1;
         }
@@ -104,10 +127,13 @@ fn ready(waiting: &mut Vec<Waiting>) -> Option<Vec<Waiting>> {
         let places = places(waiting, &taken);
         let gap = (0..waiting.len()).find(|i| {
             taken[*i]
-                && waiting[*i].tickets.iter().any(|ticket| match ticket.standing() {
-                    Standing::Void => true,
-                    Standing::After(others) => !follows(places.get(&ticket.plugin()), others),
-                })
+                && waiting[*i]
+                    .tickets
+                    .iter()
+                    .any(|ticket| match ticket.standing() {
+                        Standing::Void => true,
+                        Standing::After(others) => !follows(places.get(&ticket.plugin()), others),
+                    })
         });
         match gap {
             None => break,
@@ -118,8 +144,9 @@ fn ready(waiting: &mut Vec<Waiting>) -> Option<Vec<Waiting>> {
         return None;
     }
     let mut keep = taken.iter().map(|taken| !taken);
-    let (kept, group): (Vec<_>, Vec<_>) =
-        std::mem::take(waiting).into_iter().partition(|_| keep.next().unwrap_or(false));
+    let (kept, group): (Vec<_>, Vec<_>) = std::mem::take(waiting)
+        .into_iter()
+        .partition(|_| keep.next().unwrap_or(false));
     *waiting = kept;
     Some(group)
 }
@@ -143,8 +170,13 @@ fn places(waiting: &[Waiting], taken: &[bool]) -> HashMap<PluginId, Vec<i64>> {
 /// Whether all places below `others` are taken.
 fn follows(places: Option<&Vec<i64>>, others: i64) -> bool {
     places.is_some_and(|places| {
-        places.iter().take_while(|place| **place < others).enumerate().all(|(n, place)| i64::try_from(n) == Ok(*place))
-            && places.iter().filter(|place| **place < others).count() == usize::try_from(others).unwrap_or(usize::MAX)
+        places
+            .iter()
+            .take_while(|place| **place < others)
+            .enumerate()
+            .all(|(n, place)| i64::try_from(n) == Ok(*place))
+            && places.iter().filter(|place| **place < others).count()
+                == usize::try_from(others).unwrap_or(usize::MAX)
     })
 }
 
@@ -167,8 +199,15 @@ async fn write(store: &Store, group: Vec<Waiting>) -> Vec<Waiting> {
                 Ok(())
             }
             Err(ShareError::Unavailable(reason)) => {
-                tracing::error!(reason, "the store cannot write; nothing is lost, it is tried again");
-                back.push(Waiting { share, tickets, answer });
+                tracing::error!(
+                    reason,
+                    "the store cannot write; nothing is lost, it is tried again"
+                );
+                back.push(Waiting {
+                    share,
+                    tickets,
+                    answer,
+                });
                 continue;
             }
             Err(error) => Err(Failed { error, share }),

@@ -30,7 +30,10 @@ pub(crate) async fn run(store: Store, producer: Producer, topic: Arc<str>) {
 }
 
 async fn relay_some(store: &Store, producer: &Producer, topic: &str) -> Result<usize, String> {
-    let letters = store.dead_letters_to_relay(AT_ONCE).await.map_err(|error| error.to_string())?;
+    let letters = store
+        .dead_letters_to_relay(AT_ONCE)
+        .await
+        .map_err(|error| error.to_string())?;
     let mut deliveries = Vec::with_capacity(letters.len());
     for letter in letters {
         let row = letter.row;
@@ -54,7 +57,10 @@ async fn relay_some(store: &Store, producer: &Producer, topic: &str) -> Result<u
             Err(error) => failed = Some(error.to_string()),
         }
     }
-    store.dead_letters_relayed(&sent, now_ms()).await.map_err(|error| error.to_string())?;
+    store
+        .dead_letters_relayed(&sent, now_ms())
+        .await
+        .map_err(|error| error.to_string())?;
     failed.map_or(Ok(sent.len()), Err)
 }
 
@@ -62,14 +68,24 @@ async fn relay_some(store: &Store, producer: &Producer, topic: &str) -> Result<u
 fn without_value(mut record: Record) -> Record {
     let bytes = record.value.len().to_string();
     record.value.clear();
-    record.headers.push(("carillon-value-omitted-bytes".to_owned(), bytes.into_bytes()));
+    record.headers.push((
+        "carillon-value-omitted-bytes".to_owned(),
+        bytes.into_bytes(),
+    ));
     record
 }
 
 fn record(topic: &str, stored: StoredDeadLetter) -> Record {
-    let StoredDeadLetter { letter, topic: from, plugin_name, plugin_version, .. } = stored;
+    let StoredDeadLetter {
+        letter,
+        topic: from,
+        plugin_name,
+        plugin_version,
+        ..
+    } = stored;
     let mut headers = letter.headers;
-    let mut add = |name: &str, value: String| headers.push((format!("carillon-{name}"), value.into_bytes()));
+    let mut add =
+        |name: &str, value: String| headers.push((format!("carillon-{name}"), value.into_bytes()));
     add("topic", from);
     add("partition", letter.source.partition.to_string());
     add("offset", letter.source.offset.to_string());

@@ -31,18 +31,28 @@ struct Request {
 
 /// Handles one request.
 pub(crate) fn handle(event: &Event) -> Answer {
-    match serde_json::from_str(event.data.get()).map_err(|error| format!("eventData is not a request: {error}")) {
+    match serde_json::from_str(event.data.get())
+        .map_err(|error| format!("eventData is not a request: {error}"))
+    {
         Ok(request) => notify(event, request).unwrap_or_else(Answer::Reject),
         Err(reason) => Answer::Reject(reason),
     }
 }
 
 fn notify(event: &Event, request: Request) -> Result<Answer, String> {
-    let title = request.title.filter(|title| !title.is_empty()).ok_or("eventData.title is missing; it is what the recipient reads first")?;
-    if let Some(name) = [&request.group, &request.category, &request.collapse_key, &request.link]
-        .into_iter()
-        .flatten()
-        .find(|text| text.is_empty() || text.len() > MAX_NAME_BYTES || text.contains(char::is_control))
+    let title = request
+        .title
+        .filter(|title| !title.is_empty())
+        .ok_or("eventData.title is missing; it is what the recipient reads first")?;
+    if let Some(name) = [
+        &request.group,
+        &request.category,
+        &request.collapse_key,
+        &request.link,
+    ]
+    .into_iter()
+    .flatten()
+    .find(|text| text.is_empty() || text.len() > MAX_NAME_BYTES || text.contains(char::is_control))
     {
         return Err(format!(
             "{name:?} cannot be a group, category, collapseKey or link: these have 1 to {MAX_NAME_BYTES} bytes and no control characters"
@@ -51,30 +61,52 @@ fn notify(event: &Event, request: Request) -> Result<Answer, String> {
     let recipient = match (request.group, &event.user_id) {
         (Some(group), _) => Recipient::Group(group),
         (None, Some(user)) => Recipient::User(user.clone()),
-        (None, None) => return Err("neither userId nor eventData.group says who is to be notified".to_owned()),
+        (None, None) => {
+            return Err("neither userId nor eventData.group says who is to be notified".to_owned());
+        }
     };
-    let channels = request.channels.iter().map(|name| channel(name)).collect::<Result<_, _>>()?;
-    Ok(Answer::Handled(vec![Action::Notify(Box::new(Notification {
-        recipient,
-        category: request.category.unwrap_or_else(|| "announcement".to_owned()),
-        title,
-        body: request.body,
-        data: request.data,
-        link: request.link,
-        channels,
-        urgency: urgency(request.priority.as_deref())?,
-        collapse_key: request.collapse_key,
-        deliver_at_ms: None,
-        expires_at_ms: None,
-        digest: None,
-    }))]))
+    let channels = request
+        .channels
+        .iter()
+        .map(|name| channel(name))
+        .collect::<Result<_, _>>()?;
+    Ok(Answer::Handled(vec![Action::Notify(Box::new(
+        Notification {
+            recipient,
+            category: request
+                .category
+                .unwrap_or_else(|| "announcement".to_owned()),
+            title,
+            body: request.body,
+            data: request.data,
+            link: request.link,
+            channels,
+            urgency: urgency(request.priority.as_deref())?,
+            collapse_key: request.collapse_key,
+            deliver_at_ms: None,
+            expires_at_ms: None,
+            digest: None,
+        },
+    ))]))
 }
 
 fn channel(name: &str) -> Result<Channel, String> {
-    let all = [Channel::InApp, Channel::Email, Channel::Sms, Channel::Push, Channel::Chat, Channel::Webhook];
-    all.into_iter().find(|channel| channel.name() == name).ok_or_else(|| {
-        format!("eventData.channels names {name:?}; there are {}", all.map(Channel::name).join(", "))
-    })
+    let all = [
+        Channel::InApp,
+        Channel::Email,
+        Channel::Sms,
+        Channel::Push,
+        Channel::Chat,
+        Channel::Webhook,
+    ];
+    all.into_iter()
+        .find(|channel| channel.name() == name)
+        .ok_or_else(|| {
+            format!(
+                "eventData.channels names {name:?}; there are {}",
+                all.map(Channel::name).join(", ")
+            )
+        })
 }
 
 fn urgency(name: Option<&str>) -> Result<Urgency, String> {
@@ -83,6 +115,8 @@ fn urgency(name: Option<&str>) -> Result<Urgency, String> {
         Some("low") => Ok(Urgency::Low),
         Some("high") => Ok(Urgency::High),
         Some("critical") => Ok(Urgency::Critical),
-        Some(other) => Err(format!("eventData.priority is {other:?}; there are low, normal, high and critical")),
+        Some(other) => Err(format!(
+            "eventData.priority is {other:?}; there are low, normal, high and critical"
+        )),
     }
 }

@@ -37,14 +37,26 @@ impl Past {
             .filter(|decoded| wanted(decoded))
             .map(|decoded| decoded.key)
             .collect();
-        Ok(Self { decided: store.decided(&keys).await? })
+        Ok(Self {
+            decided: store.decided(&keys).await?,
+        })
     }
 
     /// How `event` stands to `plugin`. `earlier` holds what the plugin was given from the same
     /// batch before.
-    pub(crate) fn novelty(&self, plugin: PluginId, event: &Decoded, earlier: &mut HashMap<[u8; 16], u64>) -> Novelty {
-        let past = self.decided.get(&event.key).and_then(|all| all.iter().find(|past| past.plugin == plugin));
-        let known = past.map(|past| past.content_hash).or_else(|| earlier.get(&event.key).copied());
+    pub(crate) fn novelty(
+        &self,
+        plugin: PluginId,
+        event: &Decoded,
+        earlier: &mut HashMap<[u8; 16], u64>,
+    ) -> Novelty {
+        let past = self
+            .decided
+            .get(&event.key)
+            .and_then(|all| all.iter().find(|past| past.plugin == plugin));
+        let known = past
+            .map(|past| past.content_hash)
+            .or_else(|| earlier.get(&event.key).copied());
         match known {
             None => {
                 earlier.insert(event.key, event.content_hash);
@@ -55,4 +67,3 @@ impl Past {
         }
     }
 }
-

@@ -36,10 +36,21 @@ pub(crate) fn effects(
     let event = &decoded.event;
     let mut ordinals: HashMap<(String, String, Option<String>), u32> = HashMap::new();
     let mut derive = |stream: &str, category: &str, collapse_key: Option<&str>| {
-        let equal = (stream.to_owned(), category.to_owned(), collapse_key.map(str::to_owned));
+        let equal = (
+            stream.to_owned(),
+            category.to_owned(),
+            collapse_key.map(str::to_owned),
+        );
         let ordinal = ordinals.entry(equal).or_default();
-        let id =
-            NotificationId::derive(event.time_ms, &event.id, &handler.name, stream, category, collapse_key, *ordinal);
+        let id = NotificationId::derive(
+            event.time_ms,
+            &event.id,
+            &handler.name,
+            stream,
+            category,
+            collapse_key,
+            *ordinal,
+        );
         *ordinal += 1;
         id
     };

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use carillon_bus::{Again, Assigned, Partition, PartitionId, PositionLost, ReaderPool, Working};
 use carillon_store::{
-    Cursor, CursorMove, Detached, Lane as CursorLane, LogId, PluginId, RetryState, Share, ShareError, Store,
+    Cursor, CursorMove, Detached, Lane as CursorLane, LogId, PluginId, RetryState, Share,
+    ShareError, Store,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -53,7 +54,8 @@ impl Context {
         let wait = pause(attempts, first, longest);
         RetryState {
             attempts,
-            retry_at_ms: now_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+            retry_at_ms: now_ms()
+                .saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
             last_error,
         }
     }
@@ -104,7 +106,12 @@ enum Trouble {
 
 impl Head {
     pub(crate) fn new(context: Arc<Context>, log: LogId, assigned: Assigned) -> Self {
-        let Assigned { partition, revoked, working, .. } = assigned;
+        let Assigned {
+            partition,
+            revoked,
+            working,
+            ..
+        } = assigned;
         let id = partition.id().clone();
         let position = watch::Sender::new(partition.next_offset());
         let reach = Arc::new(Reach::new(partition.release(), partition.next_offset()));
@@ -142,7 +149,10 @@ impl Head {
         self.begin().await?;
         let mut revoked = self.revoked.clone();
         loop {
-            let (records, bytes) = (self.context.config.batch_records, self.context.config.batch_bytes);
+            let (records, bytes) = (
+                self.context.config.batch_records,
+                self.context.config.batch_bytes,
+            );
             tokio::select! {
                 biased;
                 () = taken_away(&mut revoked) => return Ok(()),
@@ -161,21 +171,33 @@ impl Head {
     /// is known but not loaded: they catch up once it is back.
     async fn begin(&mut self) -> Result<(), Trouble> {
         let start = *self.position.borrow();
-        let cursors = self.context.store.cursors(self.log, self.id.partition).await?;
+        let cursors = self
+            .context
+            .store
+            .cursors(self.log, self.id.partition)
+            .await?;
         let loaded = self.context.plugins.loaded();
         let absent: Vec<Detached> = self
             .context
             .store
             .known_plugins()
             .into_iter()
-            .filter(|(id, _)| !loaded.handlers.contains_key(id) && !cursors.own.iter().any(|(own, _)| own == id))
-            .map(|(plugin, _)| Detached { plugin, next: start, retry: None })
+            .filter(|(id, _)| {
+                !loaded.handlers.contains_key(id) && !cursors.own.iter().any(|(own, _)| own == id)
+            })
+            .map(|(plugin, _)| Detached {
+                plugin,
+                next: start,
+                retry: None,
+            })
             .collect();
         if !absent.is_empty() {
             // No record is passed by it, so no state expires.
             let mut share = Share::moving(self.cursor_move(start, start, 0));
             share.detached = absent;
-            self.commit(share, Vec::new()).await?.map_err(|failed| Trouble::NotWritten(failed.error))?;
+            self.commit(share, Vec::new())
+                .await?
+                .map_err(|failed| Trouble::NotWritten(failed.error))?;
         }
         for (plugin, cursor) in cursors.own {
             if let Some(handler) = loaded.handlers.get(&plugin) {
@@ -199,8 +221,16 @@ impl Head {
     }
 
     /// `None` from the committer is the end of the process.
-    async fn commit(&self, share: Share, tickets: Vec<Ticket>) -> Result<Result<(), Failed>, Trouble> {
-        self.context.committer.commit(share, tickets).await.ok_or(Trouble::ShuttingDown)
+    async fn commit(
+        &self,
+        share: Share,
+        tickets: Vec<Ticket>,
+    ) -> Result<Result<(), Failed>, Trouble> {
+        self.context
+            .committer
+            .commit(share, tickets)
+            .await
+            .ok_or(Trouble::ShuttingDown)
     }
 
     async fn handle(&mut self, batch: &Arc<Batch>) -> Result<(), Trouble> {
@@ -211,14 +241,23 @@ impl Head {
         let mut share = Share::moving(self.cursor_move(batch.start, batch.next, logged_at_ms));
         share.dead_letters = batch.undecodable();
         share.joined = joined;
-        let lanes: Vec<Arc<Handler>> = results.iter().map(|(handler, _)| Arc::clone(handler)).collect();
+        let lanes: Vec<Arc<Handler>> = results
+            .iter()
+            .map(|(handler, _)| Arc::clone(handler))
+            .collect();
         let mut tickets = Vec::new();
         let mut leaving = Vec::new();
         let mut effects = Vec::new();
         for (handler, result) in results {
             if let Some(stop) = result.stop {
                 let retry = self.retry(&stop);
-                leaving.push((Arc::clone(&handler), Cursor { next: stop.offset, retry }));
+                leaving.push((
+                    Arc::clone(&handler),
+                    Cursor {
+                        next: stop.offset,
+                        retry,
+                    },
+                ));
             }
             share.decisions.extend(result.decisions);
             share.dead_letters.extend(result.dead_letters);
@@ -259,7 +298,9 @@ impl Head {
         let Failed { error, mut share } = failed;
         let in_the_way: Vec<&Arc<Handler>> = match error {
             ShareError::StateConflict => {
-                let with_state = |handler: &&Arc<Handler>| share.state.iter().any(|state| state.plugin == handler.id);
+                let with_state = |handler: &&Arc<Handler>| {
+                    share.state.iter().any(|state| state.plugin == handler.id)
+                };
                 lanes.iter().filter(with_state).collect()
             }
             ShareError::AlreadyDecided(_) | ShareError::Refused(_) => lanes.iter().collect(),
@@ -269,7 +310,13 @@ impl Head {
         for handler in in_the_way {
             share.strike(handler.id);
             leaving.retain(|(other, _)| other.id != handler.id);
-            leaving.push((Arc::clone(handler), Cursor { next: batch.start, retry: None }));
+            leaving.push((
+                Arc::clone(handler),
+                Cursor {
+                    next: batch.start,
+                    retry: None,
+                },
+            ));
         }
         // The tickets of others went with the first attempt, and so all plugins with state had to
         // leave; what remains has none.
@@ -278,7 +325,12 @@ impl Head {
         match self.commit(share, Vec::new()).await? {
             Ok(()) => Ok(leaving),
             // Another lane's share is in the way as well; then all of them go.
-            Err(failed) if matches!(failed.error, ShareError::AlreadyDecided(_) | ShareError::Refused(_)) && leaving.len() < lanes.len() => {
+            Err(failed)
+                if matches!(
+                    failed.error,
+                    ShareError::AlreadyDecided(_) | ShareError::Refused(_)
+                ) && leaving.len() < lanes.len() =>
+            {
                 Box::pin(self.commit_apart(batch, failed, lanes, leaving)).await
             }
             Err(failed) => Err(Trouble::NotWritten(failed.error)),
@@ -287,7 +339,9 @@ impl Head {
 
     fn retry(&self, stop: &Stop) -> Option<RetryState> {
         match &stop.cause {
-            StopCause::Failed { attempts, error } => Some(self.context.retry_state(*attempts, error.clone())),
+            StopCause::Failed { attempts, error } => {
+                Some(self.context.retry_state(*attempts, error.clone()))
+            }
             StopCause::Host { .. } | StopCause::Cancelled => None,
         }
     }
@@ -317,26 +371,44 @@ impl Head {
     async fn run_lanes(&self, batch: &Arc<Batch>) -> Vec<(Arc<Handler>, RunResult)> {
         let loaded = self.context.plugins.loaded();
         let mut lanes: HashMap<PluginId, Arc<Handler>> = HashMap::new();
-        for decoded in batch.items.iter().filter_map(|item| item.content.as_ref().ok()) {
+        for decoded in batch
+            .items
+            .iter()
+            .filter_map(|item| item.content.as_ref().ok())
+        {
             for handler in loaded.subscribers(&decoded.event.kind).iter() {
                 if !self.away.contains_key(&handler.id) {
-                    lanes.entry(handler.id).or_insert_with(|| Arc::clone(handler));
+                    lanes
+                        .entry(handler.id)
+                        .or_insert_with(|| Arc::clone(handler));
                 }
             }
         }
         if lanes.is_empty() {
             return Vec::new();
         }
-        let wanted = |decoded: &Decoded| lanes.values().any(|handler| handler.wants(&decoded.event.kind));
+        let wanted = |decoded: &Decoded| {
+            lanes
+                .values()
+                .any(|handler| handler.wants(&decoded.event.kind))
+        };
         let past = self.past(batch, wanted).await;
         let mut handlers: Vec<&Arc<Handler>> = lanes.values().collect();
         handlers.sort_by_key(|handler| handler.id);
         let max_attempts = self.context.config.max_attempts;
         let running: Vec<Running> = handlers
             .into_iter()
-            .map(|handler| (handler, Plan::new(handler, batch, &past, batch.start, 0, max_attempts)))
+            .map(|handler| {
+                (
+                    handler,
+                    Plan::new(handler, batch, &past, batch.start, 0, max_attempts),
+                )
+            })
             .filter(|(_, plan)| !plan.is_empty())
-            .map(|(handler, plan)| Running { handler: Arc::clone(handler), run: plan.start(&self.context.workers) })
+            .map(|(handler, plan)| Running {
+                handler: Arc::clone(handler),
+                run: plan.start(&self.context.workers),
+            })
             .collect();
         self.gather(batch, running).await
     }
@@ -363,7 +435,10 @@ impl Head {
         let mut late = Vec::new();
         for mut lane in running {
             match lane.run.in_time(patience, last).await {
-                Some(result) => results.push((lane.handler, result.unwrap_or_else(|| nothing_done(batch, "the host panicked")))),
+                Some(result) => results.push((
+                    lane.handler,
+                    result.unwrap_or_else(|| nothing_done(batch, "the host panicked")),
+                )),
                 None => {
                     lane.run.cancel();
                     late.push(lane);
@@ -414,8 +489,18 @@ impl Head {
         let (inbox, receiver) = mpsc::channel(INBOX);
         let progress = Arc::new(FollowProgress::default());
         progress.done_to.store(-1, Ordering::Release);
-        self.away.insert(plugin, Some(Follower { inbox, progress: Arc::clone(&progress) }));
-        Following { from: *self.position.borrow(), inbox: receiver, progress }
+        self.away.insert(
+            plugin,
+            Some(Follower {
+                inbox,
+                progress: Arc::clone(&progress),
+            }),
+        );
+        Following {
+            from: *self.position.borrow(),
+            inbox: receiver,
+            progress,
+        }
     }
 
     fn take_follower(&mut self, request: Follow) {
@@ -430,7 +515,9 @@ impl Head {
             Ok((plugin, End::Stopped)) => {
                 self.away.insert(plugin, None);
             }
-            Err(error) => tracing::error!(partition = %self.id, %error, "a lane's task has failed; it goes on after a restart"),
+            Err(error) => {
+                tracing::error!(partition = %self.id, %error, "a lane's task has failed; it goes on after a restart")
+            }
         }
     }
 }
@@ -444,11 +531,23 @@ pub(crate) async fn taken_away(revoked: &mut watch::Receiver<bool>) {
 fn detached(leaving: &[(Arc<Handler>, Cursor)]) -> Vec<Detached> {
     leaving
         .iter()
-        .map(|(handler, cursor)| Detached { plugin: handler.id, next: cursor.next, retry: cursor.retry.clone() })
+        .map(|(handler, cursor)| Detached {
+            plugin: handler.id,
+            next: cursor.next,
+            retry: cursor.retry.clone(),
+        })
         .collect()
 }
 
 fn nothing_done(batch: &Batch, why: &str) -> RunResult {
-    let cause = StopCause::Host { error: why.to_owned() };
-    RunResult { stop: Some(Stop { offset: batch.start, cause }), ..RunResult::default() }
+    let cause = StopCause::Host {
+        error: why.to_owned(),
+    };
+    RunResult {
+        stop: Some(Stop {
+            offset: batch.start,
+            cause,
+        }),
+        ..RunResult::default()
+    }
 }

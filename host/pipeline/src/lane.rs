@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use carillon_bus::{PartitionId, ReadError};
-use carillon_store::{CursorMove, Decision, Lane as CursorLane, LogId, Outcome, RetryState, Share, ShareError};
+use carillon_store::{
+    CursorMove, Decision, Lane as CursorLane, LogId, Outcome, RetryState, Share, ShareError,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backoff::{now_ms, pause};
@@ -133,13 +135,19 @@ impl Lane {
             let head = *self.head.borrow_and_update();
             if self.following.is_none() && head - self.cursor <= NEAR {
                 let (answer, following) = oneshot::channel();
-                let request = Follow { handler: Arc::clone(&self.handler), answer };
+                let request = Follow {
+                    handler: Arc::clone(&self.handler),
+                    answer,
+                };
                 // Without a head the partition is being taken away; `run` notices.
                 if self.follow.send(request).await.is_ok() {
                     self.following = following.await.ok();
                 }
             }
-            let until = self.following.as_ref().map_or(head, |following| following.from);
+            let until = self
+                .following
+                .as_ref()
+                .map_or(head, |following| following.from);
             if self.cursor < until {
                 if let Some(batch) = self.read(until).await? {
                     return Ok(batch);
@@ -153,11 +161,16 @@ impl Lane {
                 }
                 continue;
             };
-            following.progress.done_to.store(self.cursor, Ordering::Release);
+            following
+                .progress
+                .done_to
+                .store(self.cursor, Ordering::Release);
             match following.inbox.recv().await {
                 Some(batch) if batch.next <= self.cursor => {}
                 Some(batch) => return Ok(batch),
-                None if following.progress.joined.load(Ordering::Acquire) => return Err(End::Joined),
+                None if following.progress.joined.load(Ordering::Acquire) => {
+                    return Err(End::Joined);
+                }
                 // The head has let go of it: too far behind.
                 None => self.following = None,
             }
@@ -166,10 +179,20 @@ impl Lane {
 
     /// Reads on from the cursor; answers nothing if the stretch was empty.
     async fn read(&mut self, until: i64) -> Result<Option<Arc<Batch>>, End> {
-        match self.context.readers.read(&self.partition, self.cursor, until, TURN, TURN_BYTES).await {
+        match self
+            .context
+            .readers
+            .read(&self.partition, self.cursor, until, TURN, TURN_BYTES)
+            .await
+        {
             Ok(stretch) if stretch.next == self.cursor => Ok(None),
             Ok(stretch) => {
-                let mut batch = Batch::decode(self.partition.clone(), self.log, self.cursor, stretch.records);
+                let mut batch = Batch::decode(
+                    self.partition.clone(),
+                    self.log,
+                    self.cursor,
+                    stretch.records,
+                );
                 batch.next = stretch.next;
                 Ok(Some(Arc::new(batch)))
             }
@@ -195,8 +218,15 @@ impl Lane {
         let past = self.past(batch).await;
         let failed_before = self.retry.as_ref().map_or(0, |retry| retry.attempts);
         let max_attempts = self.context.config.max_attempts;
-        let mut plan =
-            Plan::new(&self.handler, batch, &past, self.cursor, failed_before, max_attempts).in_parts();
+        let mut plan = Plan::new(
+            &self.handler,
+            batch,
+            &past,
+            self.cursor,
+            failed_before,
+            max_attempts,
+        )
+        .in_parts();
         if self.cursor < self.one_by_one_until {
             plan.keep_first();
         }
@@ -213,7 +243,11 @@ impl Lane {
         let retry = self.retry_after(result.stop.as_ref());
         let mut share = Share::moving(self.cursor_move(batch, next, retry.clone()));
         share.decisions = result.decisions;
-        share.effects = result.effects.into_iter().map(|(_, effect)| effect).collect();
+        share.effects = result
+            .effects
+            .into_iter()
+            .map(|(_, effect)| effect)
+            .collect();
         share.dead_letters = result.dead_letters;
         let (state, tickets) = result.state.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
         share.state = state;
@@ -266,15 +300,25 @@ impl Lane {
     /// answer was lost, or another host has taken over. The store knows.
     async fn look_up_place(&mut self) -> Result<(), End> {
         tokio::time::sleep(TROUBLE_PAUSE).await;
-        let cursors = match self.context.store.cursors(self.log, self.partition.partition).await {
+        let cursors = match self
+            .context
+            .store
+            .cursors(self.log, self.partition.partition)
+            .await
+        {
             Ok(cursors) => cursors,
             Err(error) => {
                 tracing::warn!(plugin = %self.handler.name, %error, "a lane's cursor cannot be read yet");
                 return Ok(());
             }
         };
-        let own = cursors.own.into_iter().find(|(plugin, _)| *plugin == self.handler.id);
-        let Some((_, cursor)) = own else { return Err(End::Left) };
+        let own = cursors
+            .own
+            .into_iter()
+            .find(|(plugin, _)| *plugin == self.handler.id);
+        let Some((_, cursor)) = own else {
+            return Err(End::Left);
+        };
         tracing::warn!(
             plugin = %self.handler.name, partition = %self.partition, believed = self.cursor, stored = cursor.next,
             "a lane's cursor was moved by somebody else; it goes on from there"
@@ -293,21 +337,47 @@ impl Lane {
         if attempts < self.context.config.max_attempts || offset > self.cursor {
             let attempts = if offset > self.cursor { 1 } else { attempts };
             let cause = StopCause::Failed { attempts, error };
-            return RunResult { stop: Some(Stop { offset, cause }), ..RunResult::default() };
+            return RunResult {
+                stop: Some(Stop { offset, cause }),
+                ..RunResult::default()
+            };
         }
         let mut result = self.given_up(batch, first, "panic", &error, attempts);
         let cause = StopCause::Cancelled;
-        result.stop = Some(Stop { offset: offset + 1, cause });
+        result.stop = Some(Stop {
+            offset: offset + 1,
+            cause,
+        });
         result
     }
 
     /// The decision and the dead letter of an event that is not tried again.
-    fn given_up(&self, batch: &Batch, index: Option<usize>, code: &str, reason: &str, attempts: u32) -> RunResult {
+    fn given_up(
+        &self,
+        batch: &Batch,
+        index: Option<usize>,
+        code: &str,
+        reason: &str,
+        attempts: u32,
+    ) -> RunResult {
         let mut result = RunResult::default();
-        let Some(item) = index.map(|index| &batch.items[index]) else { return result };
-        let Ok(decoded) = &item.content else { return result };
-        let why = Why { code, reason: reason.to_owned(), attempts };
-        result.dead_letters.push(batch.dead_letter(item, self.handler.id, self.handler.version, why));
+        let Some(item) = index.map(|index| &batch.items[index]) else {
+            return result;
+        };
+        let Ok(decoded) = &item.content else {
+            return result;
+        };
+        let why = Why {
+            code,
+            reason: reason.to_owned(),
+            attempts,
+        };
+        result.dead_letters.push(batch.dead_letter(
+            item,
+            self.handler.id,
+            self.handler.version,
+            why,
+        ));
         result.decisions.push(Decision {
             event_key: decoded.key,
             content_hash: decoded.content_hash,
@@ -348,23 +418,35 @@ impl Lane {
 
     fn retry_after(&self, stop: Option<&Stop>) -> Option<RetryState> {
         match &stop?.cause {
-            StopCause::Failed { attempts, error } => Some(self.context.retry_state(*attempts, error.clone())),
-            // The host's trouble takes no attempt away.
-            StopCause::Host { .. } | StopCause::Cancelled => {
-                self.retry.clone().filter(|_| stop.is_some_and(|stop| stop.offset == self.cursor))
+            StopCause::Failed { attempts, error } => {
+                Some(self.context.retry_state(*attempts, error.clone()))
             }
+            // The host's trouble takes no attempt away.
+            StopCause::Host { .. } | StopCause::Cancelled => self
+                .retry
+                .clone()
+                .filter(|_| stop.is_some_and(|stop| stop.offset == self.cursor)),
         }
     }
 
     async fn pause_after_host_trouble(&self, stop: Option<&Stop>) {
-        if let Some(Stop { cause: StopCause::Host { error }, .. }) = stop {
+        if let Some(Stop {
+            cause: StopCause::Host { error },
+            ..
+        }) = stop
+        {
             tracing::warn!(plugin = %self.handler.name, error, "the host could not run the plugin; it tries again");
             tokio::time::sleep(pause(1, Duration::from_millis(200), Duration::from_secs(1))).await;
         }
     }
 
     /// The store refuses what came of one event: it becomes a dead letter.
-    async fn blame(&mut self, batch: &Arc<Batch>, first: Option<usize>, reason: &str) -> Result<(), End> {
+    async fn blame(
+        &mut self,
+        batch: &Arc<Batch>,
+        first: Option<usize>,
+        reason: &str,
+    ) -> Result<(), End> {
         let Some(index) = first else {
             tracing::error!(plugin = %self.handler.name, reason, "the store refuses a lane's progress; it stays stopped");
             return Err(End::Stopped);

@@ -21,6 +21,10 @@ impl Offsets {
     }
 
     pub(crate) fn take(&self) -> Vec<(PartitionId, i64)> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+        self.changed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain()
+            .collect()
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use carillon_bus::{
-    BusError, Cluster, Consumer, ConsumerConfig, ConsumerEvent, EMBEDDED_CLUSTER_PREFIX, PartitionId, Producer,
-    ProducerConfig, ReaderPool,
+    BusError, Cluster, Consumer, ConsumerConfig, ConsumerEvent, EMBEDDED_CLUSTER_PREFIX,
+    PartitionId, Producer, ProducerConfig, ReaderPool,
 };
 use carillon_events::Subscription;
 use carillon_sandbox::{Refusal, Sandbox};
@@ -52,7 +52,9 @@ pub enum PipelineError {
         refusal: Refusal,
     },
     /// Two binaries have one name.
-    #[error("{origin}: a plugin named {name} is loaded already, from {other}; remove one of the two")]
+    #[error(
+        "{origin}: a plugin named {name} is loaded already, from {other}; remove one of the two"
+    )]
     NameTaken {
         /// Where the binary comes from.
         origin: String,
@@ -104,7 +106,9 @@ impl Health {
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("plugins", &self.plugins).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("plugins", &self.plugins)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +142,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// When it is refused, or the store cannot register it.
-    pub async fn load(&mut self, bytes: &[u8], origin: &str) -> Result<PluginStatus, PipelineError> {
+    pub async fn load(
+        &mut self,
+        bytes: &[u8],
+        origin: &str,
+    ) -> Result<PluginStatus, PipelineError> {
         let configs = &self.plugin_configs;
         let plugin = self
             .sandbox
@@ -146,14 +154,24 @@ impl Pipeline {
                 let config = configs.get(name).cloned().unwrap_or_default();
                 (config.limits, config.settings)
             })
-            .map_err(|refusal| PipelineError::Refused { origin: origin.to_owned(), refusal })?;
+            .map_err(|refusal| PipelineError::Refused {
+                origin: origin.to_owned(),
+                refusal,
+            })?;
         let name = plugin.name().to_string();
         if let Some(other) = self.origins.get(&name) {
-            return Err(PipelineError::NameTaken { origin: origin.to_owned(), name, other: other.clone() });
+            return Err(PipelineError::NameTaken {
+                origin: origin.to_owned(),
+                name,
+                other: other.clone(),
+            });
         }
         let id = self.store.plugin(&name).await?;
         let description = plugin.description();
-        let version = self.store.plugin_version(id, &description.version, plugin.sha256(), now_ms()).await?;
+        let version = self
+            .store
+            .plugin_version(id, &description.version, plugin.sha256(), now_ms())
+            .await?;
         let state = plugin.imports_state().then(|| {
             Arc::new(StateSpace::new(
                 id,
@@ -173,9 +191,19 @@ impl Pipeline {
             counters: Counters::new(&name),
         });
         self.origins.insert(name.clone(), origin.to_owned());
-        let status = self.plugins.list().into_iter().find(|status| status.name == name);
+        let status = self
+            .plugins
+            .list()
+            .into_iter()
+            .find(|status| status.name == name);
         // It was inserted above.
-        status.ok_or_else(|| StoreError::Unreadable { what: "plugin", detail: name }.into())
+        status.ok_or_else(|| {
+            StoreError::Unreadable {
+                what: "plugin",
+                detail: name,
+            }
+            .into()
+        })
     }
 
     /// What is loaded.
@@ -191,17 +219,32 @@ impl Pipeline {
     pub async fn start(&mut self) -> Result<(), PipelineError> {
         self.load_direct().await?;
         let topics = self.topics();
-        let named: Vec<String> = topics.iter().filter(|topic| !topic.starts_with('^')).cloned().collect();
+        let named: Vec<String> = topics
+            .iter()
+            .filter(|topic| !topic.starts_with('^'))
+            .cloned()
+            .collect();
         let mut to_ensure = named;
         to_ensure.push(self.consumer_config.dead_letter_topic.clone());
-        self.cluster.ensure_topics(&self.consumer_config, &to_ensure).await?;
+        self.cluster
+            .ensure_topics(&self.consumer_config, &to_ensure)
+            .await?;
         let cluster_id: Arc<str> = {
             let (cluster, config) = (self.cluster.clone(), self.consumer_config.clone());
-            let id = tokio::task::spawn_blocking(move || cluster.id(&config, BROKER_PATIENCE)).await;
-            id.unwrap_or_else(|error| Err(BusError::Config { section: "notification_service.kafka", reason: error.to_string() }))?.into()
+            let id =
+                tokio::task::spawn_blocking(move || cluster.id(&config, BROKER_PATIENCE)).await;
+            id.unwrap_or_else(|error| {
+                Err(BusError::Config {
+                    section: "notification_service.kafka",
+                    reason: error.to_string(),
+                })
+            })?
+            .into()
         };
         if self.cluster.is_embedded() {
-            self.store.forget_ended_logs(EMBEDDED_CLUSTER_PREFIX, &cluster_id).await?;
+            self.store
+                .forget_ended_logs(EMBEDDED_CLUSTER_PREFIX, &cluster_id)
+                .await?;
         }
         let positions = Arc::new(StoredPositions {
             store: self.store.clone(),
@@ -211,10 +254,15 @@ impl Pipeline {
             reset: self.consumer_config.auto_offset_reset,
             unknown: self.consumer_config.unknown_position,
         });
-        let (consumer, events) = Consumer::join(&self.cluster, &self.consumer_config, &topics, positions)?;
+        let (consumer, events) =
+            Consumer::join(&self.cluster, &self.consumer_config, &topics, positions)?;
         let context = Arc::new(Context {
             store: self.store.clone(),
-            committer: Committer::start(self.store.clone(), self.config.group_shares, Arc::clone(&self.voided)),
+            committer: Committer::start(
+                self.store.clone(),
+                self.config.group_shares,
+                Arc::clone(&self.voided),
+            ),
             workers: Workers::start(self.config.workers)?,
             plugins: self.plugins.clone(),
             readers: ReaderPool::new(&self.cluster, &self.consumer_config, self.config.readers),
@@ -235,11 +283,22 @@ impl Pipeline {
             self.consumer_config.dead_letter_topic.as_str().into(),
         ))];
         if self.consumer_config.enable_auto_commit {
-            let interval = Duration::from_millis(u64::from(self.consumer_config.auto_commit_interval_ms.max(10)));
-            tasks.push(tokio::spawn(commit_offsets(context.offsets.clone(), Arc::clone(&consumer), interval)));
+            let interval = Duration::from_millis(u64::from(
+                self.consumer_config.auto_commit_interval_ms.max(10),
+            ));
+            tasks.push(tokio::spawn(commit_offsets(
+                context.offsets.clone(),
+                Arc::clone(&consumer),
+                interval,
+            )));
         }
         self.health.started.store(true, Ordering::Release);
-        self.running = Some(Running { consumer, tasks, heads, offsets: context.offsets.clone() });
+        self.running = Some(Running {
+            consumer,
+            tasks,
+            heads,
+            offsets: context.offsets.clone(),
+        });
         Ok(())
     }
 
@@ -252,7 +311,6 @@ impl Pipeline {
     }
 
     /// [`Self::ready`] for those who cannot hold the pipeline.
-    #[must_use]
     pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
         let health = Arc::clone(&self.health);
         move || {
@@ -264,7 +322,10 @@ impl Pipeline {
             }
             let stopped = health.stopped();
             if let Some((_, reason)) = stopped.iter().next() {
-                return Err(format!("{} partitions are stopped: {reason}", stopped.len()));
+                return Err(format!(
+                    "{} partitions are stopped: {reason}",
+                    stopped.len()
+                ));
             }
             if !health.assigned.load(Ordering::Acquire) {
                 return Err("the consumer group has not given this host a partition yet".to_owned());
@@ -275,7 +336,9 @@ impl Pipeline {
 
     /// Leaves the group: what runs is finished and committed, within a bound.
     pub async fn stop(&mut self) {
-        let Some(running) = self.running.take() else { return };
+        let Some(running) = self.running.take() else {
+            return;
+        };
         for task in &running.tasks {
             task.abort();
         }
@@ -289,10 +352,17 @@ impl Pipeline {
         match tokio::time::timeout(LEAVE_PATIENCE, left).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "leaving the consumer group failed"),
-            Err(_) => tracing::warn!("leaving the consumer group takes too long; the group will notice by itself"),
+            Err(_) => tracing::warn!(
+                "leaving the consumer group takes too long; the group will notice by itself"
+            ),
         }
-        if tokio::time::timeout(Duration::from_secs(5), running.heads).await.is_err() {
-            tracing::warn!("some partitions did not end in time; the store knows how far they came");
+        if tokio::time::timeout(Duration::from_secs(5), running.heads)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "some partitions did not end in time; the store knows how far they came"
+            );
         }
     }
 
@@ -305,8 +375,11 @@ impl Pipeline {
     /// The lane that is built in for direct requests.
     async fn load_direct(&self) -> Result<(), StoreError> {
         let id = self.store.plugin(direct::NAME).await?;
-        let subscription = Subscription::parse(direct::KIND)
-            .map_err(|error| StoreError::Unreadable { what: "subscription", detail: error.to_string() })?;
+        let subscription =
+            Subscription::parse(direct::KIND).map_err(|error| StoreError::Unreadable {
+                what: "subscription",
+                detail: error.to_string(),
+            })?;
         self.plugins.insert(Handler {
             id,
             name: direct::NAME.into(),
@@ -382,7 +455,10 @@ async fn commit_offsets(offsets: Offsets, consumer: Arc<Mutex<Consumer>>, interv
         ticks.tick().await;
         let stored = offsets.take();
         if !stored.is_empty() {
-            consumer.lock().unwrap_or_else(PoisonError::into_inner).commit(&stored);
+            consumer
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .commit(&stored);
         }
     }
 }

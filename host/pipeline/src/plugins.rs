@@ -35,9 +35,7 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn new(plugin: &str) -> Self {
-        let calls = |outcome: &'static str| {
-            metrics::counter!("carillon_plugin_calls_total", "plugin" => plugin.to_owned(), "outcome" => outcome)
-        };
+        let calls = |outcome: &'static str| metrics::counter!("carillon_plugin_calls_total", "plugin" => plugin.to_owned(), "outcome" => outcome);
         Self {
             handled: calls("handled"),
             rejected: calls("rejected"),
@@ -57,7 +55,9 @@ pub(crate) enum Code {
 
 impl Handler {
     pub(crate) fn wants(&self, kind: &Kind) -> bool {
-        self.subscriptions.iter().any(|subscription| subscription.matches(kind))
+        self.subscriptions
+            .iter()
+            .any(|subscription| subscription.matches(kind))
     }
 }
 
@@ -103,14 +103,25 @@ const MAX_CACHED_KINDS: usize = 1_000;
 
 impl PluginTable {
     pub(crate) fn insert(&self, handler: Handler) {
-        let mut inner = self.inner.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut inner = self
+            .inner
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut handlers = inner.handlers.clone();
         handlers.insert(handler.id, Arc::new(handler));
-        *inner = Arc::new(Loaded { handlers, by_kind: RwLock::default() });
+        *inner = Arc::new(Loaded {
+            handlers,
+            by_kind: RwLock::default(),
+        });
     }
 
     pub(crate) fn loaded(&self) -> Arc<Loaded> {
-        Arc::clone(&self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Arc::clone(
+            &self
+                .inner
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
     }
 
     /// What is loaded, by name.
@@ -133,14 +144,26 @@ impl PluginTable {
 impl Loaded {
     /// Who wants events of this kind, in the order of their numbers.
     pub(crate) fn subscribers(&self, kind: &Kind) -> Arc<[Arc<Handler>]> {
-        if let Some(found) = self.by_kind.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(kind) {
+        if let Some(found) = self
+            .by_kind
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(kind)
+        {
             return Arc::clone(found);
         }
-        let mut found: Vec<Arc<Handler>> =
-            self.handlers.values().filter(|handler| handler.wants(kind)).cloned().collect();
+        let mut found: Vec<Arc<Handler>> = self
+            .handlers
+            .values()
+            .filter(|handler| handler.wants(kind))
+            .cloned()
+            .collect();
         found.sort_by_key(|handler| handler.id);
         let found: Arc<[Arc<Handler>]> = found.into();
-        let mut by_kind = self.by_kind.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut by_kind = self
+            .by_kind
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if by_kind.len() < MAX_CACHED_KINDS {
             by_kind.insert(kind.clone(), Arc::clone(&found));
         }
@@ -155,7 +178,11 @@ fn status(plugin: &Plugin) -> PluginStatus {
         version: description.version.clone(),
         sha256: plugin.sha256().to_owned(),
         summary: description.summary.clone(),
-        subscriptions: description.subscriptions.iter().map(ToString::to_string).collect(),
+        subscriptions: description
+            .subscriptions
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         asked: plugin.asked().to_vec(),
     }
 }

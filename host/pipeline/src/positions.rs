@@ -31,18 +31,26 @@ enum Choice {
 
 impl Positions for StoredPositions {
     fn starts(&self, partitions: &[(PartitionId, Watermarks)]) -> Result<Vec<Start>, String> {
-        self.runtime.block_on(self.find(partitions)).map_err(|error| error.to_string())
+        self.runtime
+            .block_on(self.find(partitions))
+            .map_err(|error| error.to_string())
     }
 }
 
 impl StoredPositions {
     /// All starts that are new are stored together, before the first fetch: after a crash they
     /// are the same, and no partition is taken for one that was added later.
-    async fn find(&self, partitions: &[(PartitionId, Watermarks)]) -> Result<Vec<Start>, Box<dyn std::error::Error>> {
+    async fn find(
+        &self,
+        partitions: &[(PartitionId, Watermarks)],
+    ) -> Result<Vec<Start>, Box<dyn std::error::Error>> {
         let mut starts = Vec::with_capacity(partitions.len());
         let mut puts = Vec::new();
         for (partition, watermarks) in partitions {
-            let log = self.store.log(&self.cluster, &partition.topic, now_ms()).await?;
+            let log = self
+                .store
+                .log(&self.cluster, &partition.topic, now_ms())
+                .await?;
             let cursor = self.store.cursors(log, partition.partition).await?.head;
             let choice = match cursor {
                 Some(cursor) => self.known(partition, cursor, *watermarks),
@@ -79,13 +87,13 @@ impl StoredPositions {
             let gone = log.low - cursor;
             return self.lost(
                 log,
-                format!("{partition}: {gone} events (offsets {cursor} to {}) were removed by Kafka's retention before they were handled", log.low - 1),
+                &format!("{partition}: {gone} events (offsets {cursor} to {}) were removed by Kafka's retention before they were handled", log.low - 1),
             );
         }
         if cursor > log.high {
             return self.lost(
                 log,
-                format!("{partition}: the cursor stands at {cursor}, but the log ends at {}: it is another log under the same name", log.high),
+                &format!("{partition}: the cursor stands at {cursor}, but the log ends at {}: it is another log under the same name", log.high),
             );
         }
         Choice::Stay(cursor)
@@ -105,13 +113,18 @@ impl StoredPositions {
         if self.store.log_has_cursors(log).await? {
             return Ok(Choice::Put(marks.low));
         }
-        let others = self.store.other_logs_with_cursors(log, &partition.topic).await?;
-        let real_others: Vec<&String> =
-            others.iter().filter(|cluster| !cluster.starts_with(carillon_bus::EMBEDDED_CLUSTER_PREFIX)).collect();
+        let others = self
+            .store
+            .other_logs_with_cursors(log, &partition.topic)
+            .await?;
+        let real_others: Vec<&String> = others
+            .iter()
+            .filter(|cluster| !cluster.starts_with(carillon_bus::EMBEDDED_CLUSTER_PREFIX))
+            .collect();
         if let Some(other) = real_others.first() {
             return Ok(self.lost(
                 marks,
-                format!("{partition}: the store holds cursors of cluster {other}, and this is cluster {}", self.cluster),
+                &format!("{partition}: the store holds cursors of cluster {other}, and this is cluster {}", self.cluster),
             ));
         }
         Ok(Choice::Put(match self.reset {
@@ -120,17 +133,23 @@ impl StoredPositions {
         }))
     }
 
-    fn lost(&self, log: Watermarks, what: String) -> Choice {
+    fn lost(&self, log: Watermarks, what: &str) -> Choice {
         match self.unknown {
             UnknownPosition::Stop => Choice::Stop(format!(
                 "{what}; choose where to go on with notification_service.kafka.unknown_position = \"earliest\" or \"latest\", and restart"
             )),
             UnknownPosition::Earliest => {
-                tracing::error!(offset = log.low, "{what}; going on at the earliest record, as configured");
+                tracing::error!(
+                    offset = log.low,
+                    "{what}; going on at the earliest record, as configured"
+                );
                 Choice::Put(log.low)
             }
             UnknownPosition::Latest => {
-                tracing::error!(offset = log.high, "{what}; going on at the latest record, as configured");
+                tracing::error!(
+                    offset = log.high,
+                    "{what}; going on at the latest record, as configured"
+                );
                 Choice::Put(log.high)
             }
         }

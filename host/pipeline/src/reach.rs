@@ -17,7 +17,10 @@ pub(crate) struct Reach {
 
 impl Reach {
     pub(crate) fn new(release: Release, head: i64) -> Self {
-        Self { release, places: Mutex::new(HashMap::from([(PluginId::NONE, head)])) }
+        Self {
+            release,
+            places: Mutex::new(HashMap::from([(PluginId::NONE, head)])),
+        }
     }
 
     /// The head stands here now.

@@ -43,7 +43,10 @@ struct Shared {
 impl Shared {
     fn insert(&mut self, key: &str, value: Value, version: i64) {
         self.bytes += size_bytes(key, &value);
-        if let Some(old) = self.values.insert(key.to_owned(), Cached { value, version }) {
+        if let Some(old) = self
+            .values
+            .insert(key.to_owned(), Cached { value, version })
+        {
             self.bytes -= size_bytes(key, &old.value);
         }
     }
@@ -60,7 +63,11 @@ impl Shared {
         }
         let committed = self.committed_version;
         self.values.retain(|_, cached| cached.version > committed);
-        self.bytes = self.values.iter().map(|(key, cached)| size_bytes(key, &cached.value)).sum();
+        self.bytes = self
+            .values
+            .iter()
+            .map(|(key, cached)| size_bytes(key, &cached.value))
+            .sum();
     }
 }
 
@@ -94,8 +101,21 @@ pub(crate) enum Standing {
 }
 
 impl StateSpace {
-    pub(crate) fn new(plugin: PluginId, store: Store, runtime: Handle, cache_bytes: usize, voided: Arc<Notify>) -> Self {
-        Self { plugin, store, runtime, shared: Mutex::default(), cache_bytes, voided }
+    pub(crate) fn new(
+        plugin: PluginId,
+        store: Store,
+        runtime: Handle,
+        cache_bytes: usize,
+        voided: Arc<Notify>,
+    ) -> Self {
+        Self {
+            plugin,
+            store,
+            runtime,
+            shared: Mutex::default(),
+            cache_bytes,
+            voided,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
@@ -107,7 +127,11 @@ impl StateSpace {
     fn read(&self, key: &str, generation: u64) -> Result<Value, StateUnavailable> {
         {
             let shared = self.lock();
-            if let Some(cached) = shared.values.get(key).filter(|_| shared.generation == generation) {
+            if let Some(cached) = shared
+                .values
+                .get(key)
+                .filter(|_| shared.generation == generation)
+            {
                 return Ok(cached.value.clone());
             }
         }
@@ -147,7 +171,12 @@ impl StateSpace {
     }
 
     /// Takes over what a run wrote; answers nothing if the run has become void meanwhile.
-    fn take_over(self: &Arc<Self>, generation: u64, base_version: i64, writes: &HashMap<String, Value>) -> Option<Ticket> {
+    fn take_over(
+        self: &Arc<Self>,
+        generation: u64,
+        base_version: i64,
+        writes: &HashMap<String, Value>,
+    ) -> Option<Ticket> {
         let mut shared = self.lock();
         if shared.generation != generation {
             return None;
@@ -157,7 +186,12 @@ impl StateSpace {
         }
         shared.next_version = Some(base_version + 1);
         shared.evict(self.cache_bytes);
-        Some(Ticket { space: Arc::clone(self), generation, base_version, settled: false })
+        Some(Ticket {
+            space: Arc::clone(self),
+            generation,
+            base_version,
+            settled: false,
+        })
     }
 
     fn void(&self) {
@@ -234,7 +268,10 @@ impl RunState {
             call: HashMap::new(),
             now_ms: 0,
         };
-        Ok(Self { space: Arc::clone(space), run: Arc::new(Mutex::new(run)) })
+        Ok(Self {
+            space: Arc::clone(space),
+            run: Arc::new(Mutex::new(run)),
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Run> {
@@ -244,14 +281,20 @@ impl RunState {
     /// What a call gets to see.
     pub(crate) fn for_call(&self, now_ms: i64) -> Box<dyn State> {
         self.lock().now_ms = now_ms;
-        Box::new(Self { space: Arc::clone(&self.space), run: Arc::clone(&self.run) })
+        Box::new(Self {
+            space: Arc::clone(&self.space),
+            run: Arc::clone(&self.run),
+        })
     }
 
     /// The call succeeded: later calls see what it wrote.
     pub(crate) fn keep_call(&self) {
         let mut run = self.lock();
         let call = std::mem::take(&mut run.call);
-        run.written_bytes += call.iter().map(|(key, value)| size_bytes(key, value)).sum::<usize>();
+        run.written_bytes += call
+            .iter()
+            .map(|(key, value)| size_bytes(key, value))
+            .sum::<usize>();
         run.writes.extend(call);
     }
 
@@ -272,18 +315,32 @@ impl RunState {
             return None;
         }
         let writes = std::mem::take(&mut run.writes);
-        let ticket = self.space.take_over(run.generation, run.base_version, &writes);
+        let ticket = self
+            .space
+            .take_over(run.generation, run.base_version, &writes);
         let base_version = run.base_version;
         let plugin = self.space.plugin;
         Some(ticket.map(|ticket| {
             let writes = writes
                 .into_iter()
                 .map(|(key, value)| {
-                    let (value, expires_at_ms) = value.map_or((None, None), |(value, expires)| (Some(value), expires));
-                    StateWrite { key, value, expires_at_ms }
+                    let (value, expires_at_ms) =
+                        value.map_or((None, None), |(value, expires)| (Some(value), expires));
+                    StateWrite {
+                        key,
+                        value,
+                        expires_at_ms,
+                    }
                 })
                 .collect();
-            (StateWrites { plugin, base_version, writes }, ticket)
+            (
+                StateWrites {
+                    plugin,
+                    base_version,
+                    writes,
+                },
+                ticket,
+            )
         }))
     }
 }
@@ -294,13 +351,20 @@ impl RunState {
         let (own, now_ms, generation) = {
             let mut run = self.lock();
             run.touched = true;
-            (run.call.get(key).or_else(|| run.writes.get(key)).cloned(), run.now_ms, run.generation)
+            (
+                run.call.get(key).or_else(|| run.writes.get(key)).cloned(),
+                run.now_ms,
+                run.generation,
+            )
         };
         let value = match own {
             Some(value) => value,
             None => self.space.read(key, generation)?,
         };
-        Ok((value.filter(|(_, expires)| expires.is_none_or(|at| at > now_ms)), now_ms))
+        Ok((
+            value.filter(|(_, expires)| expires.is_none_or(|at| at > now_ms)),
+            now_ms,
+        ))
     }
 }
 
@@ -315,7 +379,12 @@ impl State for RunState {
         Ok(expires.map(|at| at.saturating_sub(now_ms).max(0).unsigned_abs()))
     }
 
-    fn set(&mut self, key: &str, value: Vec<u8>, time_to_live_ms: Option<u64>) -> Result<bool, StateUnavailable> {
+    fn set(
+        &mut self,
+        key: &str,
+        value: Vec<u8>,
+        time_to_live_ms: Option<u64>,
+    ) -> Result<bool, StateUnavailable> {
         let mut run = self.lock();
         run.touched = true;
         let expires = time_to_live_ms.map(|ms| run.now_ms.saturating_add_unsigned(ms));

@@ -58,11 +58,17 @@ struct Line {
 impl Workers {
     pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
         let threads = if threads == 0 {
-            std::thread::available_parallelism().map_or(2, std::num::NonZero::get).max(2)
+            std::thread::available_parallelism()
+                .map_or(2, std::num::NonZero::get)
+                .max(2)
         } else {
             threads
         };
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), threads });
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            threads,
+        });
         let threads = (0..threads)
             .map(|number| {
                 let shared = Arc::clone(&shared);
@@ -79,7 +85,11 @@ impl Workers {
     pub(crate) fn submit(&self, plugin: PluginId, one_at_a_time: bool, job: Box<dyn Job>) {
         let mut queue = self.shared.lock();
         let line = queue.plugins.entry(plugin).or_default();
-        line.limit = if one_at_a_time { 1 } else { (self.shared.threads - 1).max(1) };
+        line.limit = if one_at_a_time {
+            1
+        } else {
+            (self.shared.threads - 1).max(1)
+        };
         line.jobs.push_back(job);
         if line.jobs.len() == 1 {
             queue.turns.push_back(plugin);
@@ -107,7 +117,8 @@ impl Shared {
 
     fn work(&self) {
         while let Some((plugin, mut job)) = self.next() {
-            let progress = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(SLICE)));
+            let progress =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(SLICE)));
             let mut queue = self.lock();
             let line = queue.plugins.entry(plugin).or_default();
             line.running -= 1;
@@ -145,7 +156,10 @@ impl Shared {
             if let Some(found) = queue.take() {
                 return Some(found);
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -154,7 +168,9 @@ impl Queue {
     fn take(&mut self) -> Option<(PluginId, Box<dyn Job>)> {
         let plugins = &mut self.plugins;
         let turn = self.turns.iter().position(|plugin| {
-            plugins.get(plugin).is_some_and(|line| line.running < line.limit && !line.jobs.is_empty())
+            plugins
+                .get(plugin)
+                .is_some_and(|line| line.running < line.limit && !line.jobs.is_empty())
         })?;
         let plugin = self.turns.remove(turn)?;
         let line = self.plugins.get_mut(&plugin)?;
@@ -180,7 +196,11 @@ mod tests {
     impl Job for Endless {
         fn run(&mut self, _: Duration) -> Progress {
             std::thread::yield_now();
-            if self.0.load(Ordering::SeqCst) == 0 { Progress::More } else { Progress::Done }
+            if self.0.load(Ordering::SeqCst) == 0 {
+                Progress::More
+            } else {
+                Progress::Done
+            }
         }
     }
 
@@ -204,8 +224,9 @@ mod tests {
         for number in 0..100 {
             workers.submit(PluginId(2), true, Box::new(Tell(sender.clone(), number)));
         }
-        let order: Vec<usize> =
-            (0..100).map(|_| told.recv_timeout(Duration::from_secs(30)).unwrap()).collect();
+        let order: Vec<usize> = (0..100)
+            .map(|_| told.recv_timeout(Duration::from_secs(30)).unwrap())
+            .collect();
         assert_eq!(order, (0..100).collect::<Vec<_>>());
         stop.store(1, Ordering::SeqCst);
     }

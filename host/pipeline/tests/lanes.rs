@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use carillon_bus::{Cluster, ConsumerConfig, PartitionId, Producer, ProducerConfig, ReaderPool, Record};
+use carillon_bus::{
+    Cluster, ConsumerConfig, PartitionId, Producer, ProducerConfig, ReaderPool, Record,
+};
 use carillon_events::{Draft, Kind};
 use carillon_pipeline::{Pipeline, PipelineConfig, PluginConfig};
 use carillon_sandbox::{Sandbox, SandboxConfig};
@@ -31,10 +33,25 @@ impl Rig {
     async fn start(guests: &[&str], settings: &[(&str, &str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let cluster = Cluster::embedded().unwrap();
-        let producer = Producer::new(&cluster, &ProducerConfig { linger_ms: 0, ..ProducerConfig::default() }).unwrap();
-        let store = Store::open(folder.path(), StoreConfig::default()).await.unwrap();
+        let producer = Producer::new(
+            &cluster,
+            &ProducerConfig {
+                linger_ms: 0,
+                ..ProducerConfig::default()
+            },
+        )
+        .unwrap();
+        let store = Store::open(folder.path(), StoreConfig::default())
+            .await
+            .unwrap();
         let pipeline = pipeline(&cluster, &store, guests, settings).await;
-        Self { folder, cluster, producer, store, pipeline }
+        Self {
+            folder,
+            cluster,
+            producer,
+            store,
+            pipeline,
+        }
     }
 
     /// Stops the host and starts it again with other plugins, on the same log and data.
@@ -42,9 +59,17 @@ impl Rig {
         self.pipeline.stop().await;
         drop(self.pipeline);
         drop(self.store);
-        let store = Store::open(self.folder.path(), StoreConfig::default()).await.unwrap();
+        let store = Store::open(self.folder.path(), StoreConfig::default())
+            .await
+            .unwrap();
         let pipeline = pipeline(&self.cluster, &store, guests, settings).await;
-        Self { folder: self.folder, cluster: self.cluster, producer: self.producer, store, pipeline }
+        Self {
+            folder: self.folder,
+            cluster: self.cluster,
+            producer: self.producer,
+            store,
+            pipeline,
+        }
     }
 
     async fn send(&self, events: impl IntoIterator<Item = Vec<u8>>) {
@@ -66,7 +91,10 @@ impl Rig {
         let name = format!("user:{user}");
         eventually(&format!("{count} entries of {name}"), async || {
             let entries = self.store.history(&name, 0, 10_000).await.unwrap();
-            let entries: Vec<Value> = entries.iter().map(|entry| serde_json::from_str(&entry.json).unwrap()).collect();
+            let entries: Vec<Value> = entries
+                .iter()
+                .map(|entry| serde_json::from_str(&entry.json).unwrap())
+                .collect();
             (entries.len() >= count).then_some(entries)
         })
         .await
@@ -77,16 +105,28 @@ impl Rig {
         let config = ConsumerConfig::default();
         let readers = ReaderPool::new(&self.cluster, &config, 1);
         let partitions: Vec<PartitionId> = (0..4)
-            .map(|partition| PartitionId { topic: config.dead_letter_topic.as_str().into(), partition })
+            .map(|partition| PartitionId {
+                topic: config.dead_letter_topic.as_str().into(),
+                partition,
+            })
             .collect();
         eventually(&format!("{count} dead letters"), async || {
             let mut letters = Vec::new();
             for partition in &partitions {
                 // Reads up to the end of the log, whatever is asked for.
-                let stretch = readers.read(partition, 0, i64::MAX, 1_000, 1 << 20).await.unwrap();
+                let stretch = readers
+                    .read(partition, 0, i64::MAX, 1_000, 1 << 20)
+                    .await
+                    .unwrap();
                 letters.extend(stretch.records.into_iter().map(|record| {
-                    let text = |(name, value): (String, Vec<u8>)| (name, String::from_utf8(value).unwrap());
-                    record.headers.into_iter().map(text).collect::<HashMap<_, _>>()
+                    let text = |(name, value): (String, Vec<u8>)| {
+                        (name, String::from_utf8(value).unwrap())
+                    };
+                    record
+                        .headers
+                        .into_iter()
+                        .map(text)
+                        .collect::<HashMap<_, _>>()
                 }));
             }
             (letters.len() >= count).then_some(letters)
@@ -97,23 +137,55 @@ impl Rig {
     async fn counted(&self, plugin: &str, key: &str) -> i64 {
         let plugin = self.store.plugin(plugin).await.unwrap();
         let value = self.store.state_value(plugin, key).await.unwrap().value;
-        value.map_or(0, |(bytes, _)| String::from_utf8(bytes).unwrap().parse().unwrap())
+        value.map_or(0, |(bytes, _)| {
+            String::from_utf8(bytes).unwrap().parse().unwrap()
+        })
     }
 }
 
-async fn pipeline(cluster: &Cluster, store: &Store, guests: &[&str], settings: &[(&str, &str, &str)]) -> Pipeline {
-    let config = PipelineConfig { max_attempts: 4, retry_backoff_ms: 20, max_retry_backoff_ms: 50, ..PipelineConfig::default() };
+async fn pipeline(
+    cluster: &Cluster,
+    store: &Store,
+    guests: &[&str],
+    settings: &[(&str, &str, &str)],
+) -> Pipeline {
+    let config = PipelineConfig {
+        max_attempts: 4,
+        retry_backoff_ms: 20,
+        max_retry_backoff_ms: 50,
+        ..PipelineConfig::default()
+    };
     let mut plugins: HashMap<String, PluginConfig> = HashMap::new();
     for (plugin, key, value) in settings {
-        plugins.entry((*plugin).to_owned()).or_default().settings.insert((*key).to_owned(), (*value).to_owned());
+        plugins
+            .entry((*plugin).to_owned())
+            .or_default()
+            .settings
+            .insert((*key).to_owned(), (*value).to_owned());
     }
-    let sandbox = Sandbox::new(SandboxConfig { max_instances: 50, ..SandboxConfig::default() }).unwrap();
+    let sandbox = Sandbox::new(SandboxConfig {
+        max_instances: 50,
+        ..SandboxConfig::default()
+    })
+    .unwrap();
     let consumer = ConsumerConfig::default();
-    let mut pipeline = Pipeline::new(store.clone(), cluster.clone(), sandbox, consumer, config, plugins);
+    let mut pipeline = Pipeline::new(
+        store.clone(),
+        cluster.clone(),
+        sandbox,
+        consumer,
+        config,
+        plugins,
+    );
     for guest in guests {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/guests/{guest}.wasm"));
-        let bytes = std::fs::read(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}; run `bash plugins/build.sh --guests`", path.display()));
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("../../target/guests/{guest}.wasm"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; run `bash plugins/build.sh --guests`",
+                path.display()
+            )
+        });
         pipeline.load(&bytes, guest).await.unwrap();
     }
     pipeline.start().await.unwrap();
@@ -133,7 +205,14 @@ async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
 
 fn event(id: &str, user: &str, data: Value) -> Vec<u8> {
     let draft = Draft::new(Kind::parse("booking.created").unwrap(), START_MS);
-    draft.id(id).user(user).resource("room-1").subject(format!("subject-{id}")).data(data).unwrap().to_json()
+    draft
+        .id(id)
+        .user(user)
+        .resource("room-1")
+        .subject(format!("subject-{id}"))
+        .data(data)
+        .unwrap()
+        .to_json()
 }
 
 fn events(ids: std::ops::Range<u32>) -> impl Iterator<Item = Vec<u8>> {
@@ -141,15 +220,23 @@ fn events(ids: std::ops::Range<u32>) -> impl Iterator<Item = Vec<u8>> {
 }
 
 fn field<'a>(entries: &'a [Value], name: &str) -> Vec<&'a str> {
-    entries.iter().map(|entry| entry[name].as_str().unwrap_or_default()).collect()
+    entries
+        .iter()
+        .map(|entry| entry[name].as_str().unwrap_or_default())
+        .collect()
 }
 
 fn by<'a>(entries: &'a [Value], plugin: &str) -> Vec<&'a Value> {
-    entries.iter().filter(|entry| entry["plugin"] == plugin).collect()
+    entries
+        .iter()
+        .filter(|entry| entry["plugin"] == plugin)
+        .collect()
 }
 
 fn subjects(count: u32) -> Vec<String> {
-    (0..count).map(|number| format!("subject-e{number}")).collect()
+    (0..count)
+        .map(|number| format!("subject-e{number}"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,34 +245,78 @@ async fn each_event_is_handled_once_and_in_order() {
     rig.send(events(0..300)).await;
     let entries = rig.stream("u", 300).await;
     assert_eq!(field(&entries, "body"), subjects(300));
-    let offsets: Vec<u64> = entries.iter().map(|entry| entry["offset"].as_u64().unwrap()).collect();
-    assert_eq!(offsets, (1..=300).collect::<Vec<_>>(), "offsets have no gap");
+    let offsets: Vec<u64> = entries
+        .iter()
+        .map(|entry| entry["offset"].as_u64().unwrap())
+        .collect();
+    assert_eq!(
+        offsets,
+        (1..=300).collect::<Vec<_>>(),
+        "offsets have no gap"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_sent_twice_is_handled_once_and_an_impostor_is_a_dead_letter() {
     let rig = Rig::start(&["echo", "counter"], &[]).await;
     // Twice in one batch, twice over batches, and another event under the same id.
-    rig.send([event("a", "u", json!({})), event("a", "u", json!({})), event("b", "u", json!({}))]).await;
+    rig.send([
+        event("a", "u", json!({})),
+        event("a", "u", json!({})),
+        event("b", "u", json!({})),
+    ])
+    .await;
     rig.stream("u", 2).await;
-    rig.send([event("b", "u", json!({})), event("a", "u", json!({"other": "content"})), event("c", "u", json!({}))]).await;
+    rig.send([
+        event("b", "u", json!({})),
+        event("a", "u", json!({"other": "content"})),
+        event("c", "u", json!({})),
+    ])
+    .await;
     let entries = rig.stream("u", 3).await;
     assert_eq!(field(&entries, "eventId"), ["a", "b", "c"]);
     let letters = rig.dead_letters(2).await;
-    assert!(letters.iter().all(|letter| letter["carillon-code"] == "duplicate-id"), "{letters:?}");
-    eventually("the counter to have counted each once", async || (rig.counted("counter", "count").await == 3).then_some(())).await;
+    assert!(
+        letters
+            .iter()
+            .all(|letter| letter["carillon-code"] == "duplicate-id"),
+        "{letters:?}"
+    );
+    eventually("the counter to have counted each once", async || {
+        (rig.counted("counter", "count").await == 3).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_retries_keeps_its_order_and_holds_up_nobody() {
-    let rig = Rig::start(&["echo", "retry-then-ok"], &[("retry-then-ok", "attempts", "1")]).await;
+    let rig = Rig::start(
+        &["echo", "retry-then-ok"],
+        &[("retry-then-ok", "attempts", "1")],
+    )
+    .await;
     // The fifth needs three attempts; those behind it wait in this lane, and not in the other.
-    let data = |number: u32| if number == 5 { json!({"attempts": 3}) } else { json!({}) };
-    rig.send((0..40).map(|number| event(&format!("e{number}"), "u", data(number)))).await;
+    let data = |number: u32| {
+        if number == 5 {
+            json!({"attempts": 3})
+        } else {
+            json!({})
+        }
+    };
+    rig.send((0..40).map(|number| event(&format!("e{number}"), "u", data(number))))
+        .await;
     let entries = rig.stream("u", 80).await;
     let retried = by(&entries, "retry-then-ok");
-    let ids: Vec<&str> = retried.iter().map(|entry| entry["eventId"].as_str().unwrap()).collect();
-    assert_eq!(ids, (0..40).map(|number| format!("e{number}")).collect::<Vec<_>>());
+    let ids: Vec<&str> = retried
+        .iter()
+        .map(|entry| entry["eventId"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        ids,
+        (0..40)
+            .map(|number| format!("e{number}"))
+            .collect::<Vec<_>>()
+    );
     // What failed attempts wrote to the state is gone: each event finds it empty.
     assert_eq!(retried[5]["body"], "attempt 3, written 1");
     assert_eq!(retried[6]["body"], "attempt 1, written 1");
@@ -195,13 +326,20 @@ async fn a_lane_that_retries_keeps_its_order_and_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_never_succeeds_is_given_up_and_the_next_ones_are_handled() {
     let rig = Rig::start(&["retry-then-ok"], &[("retry-then-ok", "attempts", "1")]).await;
-    rig.send([event("bad", "u", json!({"attempts": 99})), event("good", "u", json!({}))]).await;
+    rig.send([
+        event("bad", "u", json!({"attempts": 99})),
+        event("good", "u", json!({})),
+    ])
+    .await;
     let entries = rig.stream("u", 1).await;
     assert_eq!(field(&entries, "eventId"), ["good"]);
     let letters = rig.dead_letters(1).await;
     assert_eq!(letters[0]["carillon-event-id"], "bad");
     assert_eq!(letters[0]["carillon-attempts"], "4");
-    assert!(letters[0]["carillon-reason"].starts_with("given up after 4 attempts"), "{letters:?}");
+    assert!(
+        letters[0]["carillon-reason"].starts_with("given up after 4 attempts"),
+        "{letters:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,12 +348,27 @@ async fn a_slow_lane_leaves_the_head_and_comes_back() {
     rig.send(events(0..100)).await;
     // About two seconds of work for one of them, and none for the other.
     let entries = rig.stream("u", 200).await;
-    let echoed: Vec<usize> = (0..200).filter(|index| entries[*index]["plugin"] == "echo").collect();
-    let slow: Vec<usize> = (0..200).filter(|index| entries[*index]["plugin"] == "slow").collect();
-    assert!(echoed[99] < slow[50], "the quick one is done before the slow one is half through");
+    let echoed: Vec<usize> = (0..200)
+        .filter(|index| entries[*index]["plugin"] == "echo")
+        .collect();
+    let slow: Vec<usize> = (0..200)
+        .filter(|index| entries[*index]["plugin"] == "slow")
+        .collect();
+    assert!(
+        echoed[99] < slow[50],
+        "the quick one is done before the slow one is half through"
+    );
     for plugin in ["echo", "slow"] {
-        let ids: Vec<&str> = by(&entries, plugin).iter().map(|entry| entry["eventId"].as_str().unwrap()).collect();
-        assert_eq!(ids, (0..100).map(|number| format!("e{number}")).collect::<Vec<_>>());
+        let ids: Vec<&str> = by(&entries, plugin)
+            .iter()
+            .map(|entry| entry["eventId"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            ids,
+            (0..100)
+                .map(|number| format!("e{number}"))
+                .collect::<Vec<_>>()
+        );
     }
     // Caught up, it handles what comes now with the others.
     rig.send(events(100..103)).await;
@@ -240,10 +393,17 @@ async fn state_is_what_calls_one_after_another_leave_over_all_partitions() {
     for delivery in deliveries {
         delivery.await.unwrap();
     }
-    eventually("all to be counted", async || (rig.counted("counter", "count").await == 2_000).then_some(())).await;
+    eventually("all to be counted", async || {
+        (rig.counted("counter", "count").await == 2_000).then_some(())
+    })
+    .await;
     assert_eq!(rig.counted("counter", "resource:room-1").await, 2_000);
     rig.stream("u", 2_000).await;
-    assert_eq!(rig.counted("counter", "count").await, 2_000, "and none twice");
+    assert_eq!(
+        rig.counted("counter", "count").await,
+        2_000,
+        "and none twice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,30 +413,45 @@ async fn a_plugin_that_was_away_catches_up_and_a_new_one_starts_at_the_head() {
     rig.stream("u", 5).await;
     let rig = rig.restart(&["counter"], &[]).await;
     rig.send(events(5..10)).await;
-    eventually("the new plugin to count", async || (rig.counted("counter", "count").await == 5).then_some(())).await;
+    eventually("the new plugin to count", async || {
+        (rig.counted("counter", "count").await == 5).then_some(())
+    })
+    .await;
     let rig = rig.restart(&["echo", "counter"], &[]).await;
     rig.send(events(10..12)).await;
     let entries = rig.stream("u", 12).await;
     assert_eq!(field(&entries, "body"), subjects(12));
-    eventually("both to have come to the end", async || (rig.counted("counter", "count").await == 7).then_some(())).await;
+    eventually("both to have come to the end", async || {
+        (rig.counted("counter", "count").await == 7).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_event_is_a_dead_letter_of_intake_with_the_whole_record() {
     let rig = Rig::start(&["echo"], &[]).await;
-    rig.send([b"hello".to_vec(), event("good", "u", json!({}))]).await;
+    rig.send([b"hello".to_vec(), event("good", "u", json!({}))])
+        .await;
     assert_eq!(rig.stream("u", 1).await.len(), 1);
     let letters = rig.dead_letters(1).await;
     assert_eq!(letters[0]["carillon-plugin"], "intake");
     assert_eq!(letters[0]["carillon-topic"], TOPIC);
-    assert!(letters[0]["carillon-reason"].contains("not JSON"), "{letters:?}");
+    assert!(
+        letters[0]["carillon-reason"].contains("not JSON"),
+        "{letters:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_direct_request_becomes_a_notification_and_a_wrong_one_a_dead_letter() {
     let rig = Rig::start(&[], &[]).await;
     let request = |id: &str, data: Value| {
-        Draft::new(Kind::parse("notification.requested").unwrap(), START_MS).id(id).user("u").data(data).unwrap().to_json()
+        Draft::new(Kind::parse("notification.requested").unwrap(), START_MS)
+            .id(id)
+            .user("u")
+            .data(data)
+            .unwrap()
+            .to_json()
     };
     rig.send([
         request("a", json!({"title": "Lift out of service", "body": "Please use the stairs.", "channels": ["in-app"]})),
@@ -288,5 +463,10 @@ async fn a_direct_request_becomes_a_notification_and_a_wrong_one_a_dead_letter()
     assert_eq!(entries[0]["title"], "Lift out of service");
     assert_eq!(entries[0]["plugin"], "carillon.direct");
     let letters = rig.dead_letters(2).await;
-    assert!(letters.iter().any(|letter| letter["carillon-reason"].contains("pigeon")), "{letters:?}");
+    assert!(
+        letters
+            .iter()
+            .any(|letter| letter["carillon-reason"].contains("pigeon")),
+        "{letters:?}"
+    );
 }

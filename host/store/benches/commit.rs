@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use carillon_store::{
-    CursorMove, Decision, Effect, Lane, LogId, NewNotification, NotificationId, Outcome, PluginId, Priority, Share,
-    Source, Store, StoreConfig, VersionId, event_key,
+    CursorMove, Decision, Effect, Lane, LogId, NewNotification, NotificationId, Outcome, PluginId,
+    Priority, Share, Source, Store, StoreConfig, VersionId, event_key,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
@@ -35,10 +35,22 @@ struct Bench {
 impl Bench {
     async fn open(folder: &Path) -> Self {
         let store = Store::open(folder, StoreConfig::default()).await.unwrap();
-        let log = store.log("cluster", "booking-events", THEN_MS).await.unwrap();
+        let log = store
+            .log("cluster", "booking-events", THEN_MS)
+            .await
+            .unwrap();
         let plugin = store.plugin("booking-updates").await.unwrap();
-        let version = store.plugin_version(plugin, "1.0.0", "abc", THEN_MS).await.unwrap();
-        Self { store, log, plugin, version, round: 0 }
+        let version = store
+            .plugin_version(plugin, "1.0.0", "abc", THEN_MS)
+            .await
+            .unwrap();
+        Self {
+            store,
+            log,
+            plugin,
+            version,
+            round: 0,
+        }
     }
 
     fn group(&mut self) -> Vec<Share> {
@@ -60,7 +72,9 @@ impl Bench {
                 for offset in from..from + each {
                     let event = Event::new(partition, offset);
                     share.decisions.push(self.decision(&event));
-                    share.effects.push(Effect::Notify(Box::new(self.notification(&event))));
+                    share
+                        .effects
+                        .push(Effect::Notify(Box::new(self.notification(&event))));
                 }
                 share
             })
@@ -109,7 +123,7 @@ impl Bench {
             link: Some("/bookings/4711".to_owned()),
             channels: None,
             priority: Priority::Normal,
-            collapse_key: None,
+            collapse_key: Some(format!("booking:{}", event.id)),
             deliver_at_ms: None,
             expires_at_ms: None,
             digest_key: None,
@@ -140,14 +154,28 @@ impl Event {
     }
 
     fn notification_id(&self) -> NotificationId {
-        NotificationId::derive(self.time_ms, &self.id, "booking-updates", &self.stream, "bookings", None, 0)
+        NotificationId::derive(
+            self.time_ms,
+            &self.id,
+            "booking-updates",
+            &self.stream,
+            "bookings",
+            None,
+            0,
+        )
     }
 }
 
 /// A UUID of version 7, as most producers draw them.
 fn uuid_of(time_ms: i64, partition: i64, offset: i64) -> String {
     let time = format!("{time_ms:012x}");
-    format!("{}-{}-7000-{:04x}-{:012x}", &time[..8], &time[8..], 0x8000 | partition, offset)
+    format!(
+        "{}-{}-7000-{:04x}-{:012x}",
+        &time[..8],
+        &time[8..],
+        0x8000 | partition,
+        offset
+    )
 }
 
 /// The rows of a group as two keys and two values each.
@@ -169,8 +197,13 @@ impl Bare {
             .await
             .unwrap();
         for table in ["notification", "decision"] {
-            let sql = format!("CREATE TABLE {table} (id BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID");
-            sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+            let sql = format!(
+                "CREATE TABLE {table} (id BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+            );
+            sqlx::query(AssertSqlSafe(sql))
+                .execute(&mut conn)
+                .await
+                .unwrap();
         }
         Self { conn }
     }
@@ -188,7 +221,10 @@ impl Bare {
     }
 
     async fn group(&mut self, rows: &[[(Vec<u8>, Vec<u8>); 2]]) {
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut self.conn)
+            .await
+            .unwrap();
         for (table, which) in [("notification", 0), ("decision", 1)] {
             let rows: Vec<_> = rows.iter().map(|row| row[which].clone()).collect();
             self.write(table, &rows).await;
@@ -202,14 +238,38 @@ fn bare_rows(shares: &[Share]) -> Vec<[(Vec<u8>, Vec<u8>); 2]> {
     let mut rows = Vec::new();
     for share in shares {
         for (decision, effect) in share.decisions.iter().zip(&share.effects) {
-            let Effect::Notify(new) = effect else { continue };
-            let texts = [&new.event_id, &new.kind, &new.category, &new.title, &new.body];
-            let optional = [new.link.as_ref(), new.correlation_id.as_ref()];
-            let mut value: Vec<u8> = texts.into_iter().chain(optional.into_iter().flatten()).flat_map(|t| t.bytes()).collect();
-            value.extend(new.data.as_ref().map(|data| data.get().bytes()).into_iter().flatten());
+            let Effect::Notify(new) = effect else {
+                continue;
+            };
+            let texts = [
+                &new.event_id,
+                &new.kind,
+                &new.category,
+                &new.title,
+                &new.body,
+            ];
+            let optional = [
+                new.link.as_ref(),
+                new.collapse_key.as_ref(),
+                new.correlation_id.as_ref(),
+            ];
+            let mut value: Vec<u8> = texts
+                .into_iter()
+                .chain(optional.into_iter().flatten())
+                .flat_map(|t| t.bytes())
+                .collect();
+            value.extend(
+                new.data
+                    .as_ref()
+                    .map(|data| data.get().bytes())
+                    .into_iter()
+                    .flatten(),
+            );
             value.extend([0; 40]);
             let id = new.id.to_string().replace('-', "");
-            let id: Vec<u8> = (0..16).map(|n| u8::from_str_radix(&id[n * 2..n * 2 + 2], 16).unwrap()).collect();
+            let id: Vec<u8> = (0..16)
+                .map(|n| u8::from_str_radix(&id[n * 2..n * 2 + 2], 16).unwrap())
+                .collect();
             rows.push([(id, value), (decision.event_key.to_vec(), vec![0; 40])]);
         }
     }
@@ -227,12 +287,18 @@ fn timed(runtime: &Runtime, iterations: u64, mut once: impl AsyncFnMut() -> Dura
 }
 
 fn commits(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut bench = runtime.block_on(Bench::open(folder.path()));
     let mut bare = runtime.block_on(Bare::open(folder.path()));
     let mut group = criterion.benchmark_group("group of 512 events");
-    group.throughput(Throughput::Elements(EVENTS.unsigned_abs())).sample_size(20);
+    group
+        .throughput(Throughput::Elements(EVENTS.unsigned_abs()))
+        .sample_size(20);
     group.bench_function("carillon", |bencher| {
         bencher.iter_custom(|iterations| {
             timed(&runtime, iterations, async || {
@@ -247,7 +313,13 @@ fn commits(criterion: &mut Criterion) {
     });
     let mut other = runtime.block_on(async {
         let (log, plugin, version) = (bench.log, bench.plugin, bench.version);
-        Bench { store: bench.store.clone(), log, plugin, version, round: 0 }
+        Bench {
+            store: bench.store.clone(),
+            log,
+            plugin,
+            version,
+            round: 0,
+        }
     });
     group.bench_function("bare SQLite, the same bytes", |bencher| {
         bencher.iter_custom(|iterations| {
@@ -265,7 +337,11 @@ fn commits(criterion: &mut Criterion) {
 
 fn lookups(criterion: &mut Criterion) {
     const HOURS: i64 = 25;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut bench = runtime.block_on(Bench::open(folder.path()));
     runtime.block_on(async {
@@ -282,11 +358,22 @@ fn lookups(criterion: &mut Criterion) {
             }
         }
     });
-    let keys: Vec<[u8; 16]> = (0..EVENTS).map(|n| event_key(&uuid_of(THEN_MS + 1_000_000, 99, n))).collect();
+    let keys: Vec<[u8; 16]> = (0..EVENTS)
+        .map(|n| event_key(&uuid_of(THEN_MS + 1_000_000, 99, n)))
+        .collect();
     let mut group = criterion.benchmark_group("looking up 512 new events");
-    group.throughput(Throughput::Elements(EVENTS.unsigned_abs())).sample_size(20);
+    group
+        .throughput(Throughput::Elements(EVENTS.unsigned_abs()))
+        .sample_size(20);
     group.bench_function("over a full window", |bencher| {
-        bencher.iter(|| assert!(runtime.block_on(bench.store.decided(&keys)).unwrap().is_empty()));
+        bencher.iter(|| {
+            assert!(
+                runtime
+                    .block_on(bench.store.decided(&keys))
+                    .unwrap()
+                    .is_empty()
+            )
+        });
     });
     group.finish();
 }

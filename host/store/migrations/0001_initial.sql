@@ -46,6 +46,7 @@ CREATE TABLE streams (
     id              INTEGER PRIMARY KEY,
     name            TEXT NOT NULL UNIQUE,
     last_offset     INTEGER NOT NULL,
+    last_visible_ms INTEGER NOT NULL DEFAULT 0,
     trimmed_through INTEGER NOT NULL DEFAULT 0
 );
 
@@ -75,12 +76,11 @@ CREATE TABLE notifications (
     digest_key       TEXT,
     digest_window_ms INTEGER,
     created_ms       INTEGER NOT NULL,
-    shown_ms         INTEGER NOT NULL,   -- its place in the inbox: the event's time, or deliver_at_ms if that is later
+    visible_ms       INTEGER,            -- when it became visible; rises with the offsets of a stream
     correlation_id   TEXT,
     hidden           INTEGER NOT NULL DEFAULT 0   -- 1: withdrawn or replaced by a newer one
 );
 CREATE UNIQUE INDEX notifications_by_stream ON notifications (stream_id, stream_offset) WHERE stream_offset IS NOT NULL;
-CREATE INDEX notifications_inbox ON notifications (stream_id, shown_ms, id, expires_at_ms) WHERE stream_offset IS NOT NULL AND withdraws = 0 AND hidden = 0;
 CREATE INDEX notifications_waiting ON notifications (deliver_at_ms) WHERE stream_offset IS NULL AND hidden = 0;
 CREATE INDEX notifications_collapsing ON notifications (stream_id, plugin_id, collapse_key) WHERE collapse_key IS NOT NULL AND hidden = 0;
 

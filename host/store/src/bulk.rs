@@ -3,6 +3,9 @@
 //! A statement's text depends on its number of rows, and the connection keeps
 //! prepared statements by their text. So rows go out in pieces of a few fixed sizes:
 //! any number of rows is a handful of statements, and all of them stay prepared.
+//!
+//! SQLite finds `(a, b) IN (VALUES …)` by looking at every row of the table, and uses the
+//! index for `(a, b) IN (SELECT column1, column2 FROM (VALUES …))` and for a join.
 
 use std::fmt::Write as _;
 
@@ -42,7 +45,9 @@ where
     F: Fn(&mut Row<'_>, &R) -> Result<(), sqlx::Error>,
 {
     for (sql, arguments) in statements(head, columns, tail, rows, bind)? {
-        sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut *conn).await?;
+        sqlx::query_with(AssertSqlSafe(sql), arguments)
+            .execute(&mut *conn)
+            .await?;
     }
     Ok(())
 }
@@ -62,7 +67,11 @@ where
 {
     let mut found = Vec::new();
     for (sql, arguments) in statements(head, columns, tail, rows, bind)? {
-        found.extend(sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(executor()).await?);
+        found.extend(
+            sqlx::query_with(AssertSqlSafe(sql), arguments)
+                .fetch_all(executor())
+                .await?,
+        );
     }
     Ok(found)
 }
@@ -81,7 +90,11 @@ where
 {
     let mut found = Vec::new();
     for (sql, arguments) in statements(head, columns, tail, rows, bind)? {
-        found.extend(sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(&mut *conn).await?);
+        found.extend(
+            sqlx::query_with(AssertSqlSafe(sql), arguments)
+                .fetch_all(&mut *conn)
+                .await?,
+        );
     }
     Ok(found)
 }

@@ -37,7 +37,11 @@ enum GroupError {
 impl GroupError {
     fn from_sqlx(error: &sqlx::Error) -> Self {
         let share = ShareError::from_sqlx(error);
-        if ShareError::is_of_the_database(error) { Self::Database(share) } else { Self::Share(share) }
+        if ShareError::is_of_the_database(error) {
+            Self::Database(share)
+        } else {
+            Self::Share(share)
+        }
     }
 }
 
@@ -58,7 +62,10 @@ impl Store {
         metrics::histogram!("carillon_commit_seconds").record(started.elapsed().as_secs_f64());
         metrics::histogram!("carillon_commit_shares").record(shares.len() as f64);
         let unanswered = || Err(ShareError::Unavailable("no result".to_owned()));
-        results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
+        results
+            .into_iter()
+            .map(|result| result.unwrap_or_else(unanswered))
+            .collect()
     }
 
     async fn commit_in_pieces(
@@ -146,7 +153,11 @@ impl Store {
         loop {
             self.strike_out_decided(shares, &hours, &mut results);
             cursors.reset();
-            for (share, result) in shares.iter().zip(&mut results).filter(|(_, result)| result.is_ok()) {
+            for (share, result) in shares
+                .iter()
+                .zip(&mut results)
+                .filter(|(_, result)| result.is_ok())
+            {
                 *result = cursors.apply(share);
             }
             // A share that falls takes its cursor and its place among the states back.
@@ -154,8 +165,12 @@ impl Store {
                 break;
             }
         }
-        let accepted: Vec<&Share> =
-            shares.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(share, _)| *share).collect();
+        let accepted: Vec<&Share> = shares
+            .iter()
+            .zip(&results)
+            .filter(|(_, result)| result.is_ok())
+            .map(|(share, _)| *share)
+            .collect();
         if accepted.is_empty() {
             return Ok((results, None));
         }
@@ -166,20 +181,39 @@ impl Store {
         let decisions = decisions::write_all(conn, &hours, window, now_ms, &accepted).await?;
         let dead_letters = dead_letters::write_all(conn, &accepted, now_ms).await?;
         let effects = effects::write_all(conn, &accepted, now_ms).await?;
-        let announcement =
-            Announcement { publications: effects.publications, decisions, waiting: effects.waiting, dead_letters };
+        let announcement = Announcement {
+            publications: effects.publications,
+            decisions,
+            waiting: effects.waiting,
+            dead_letters,
+        };
         Ok((results, Some(announcement)))
     }
 
     fn strike_out_decided(&self, shares: &[&Share], hours: &BTreeSet<i64>, results: &mut Results) {
-        let recent = self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = self
+            .inner
+            .recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut group = HashSet::new();
-        for (share, result) in shares.iter().zip(results).filter(|(_, result)| result.is_ok()) {
+        for (share, result) in shares
+            .iter()
+            .zip(results)
+            .filter(|(_, result)| result.is_ok())
+        {
             if recent.holds_any_of(share, &group, |hour| hours.contains(&hour)) {
-                *result = Err(ShareError::AlreadyDecided("by another partition at the same time".to_owned()));
+                *result = Err(ShareError::AlreadyDecided(
+                    "by another partition at the same time".to_owned(),
+                ));
                 continue;
             }
-            group.extend(share.decisions.iter().map(|decision| (decision.event_key, decision.plugin.0)));
+            group.extend(
+                share
+                    .decisions
+                    .iter()
+                    .map(|decision| (decision.event_key, decision.plugin.0)),
+            );
         }
     }
 
@@ -206,7 +240,11 @@ impl Store {
         if !made.is_empty() {
             write(&self.inner.hours).extend(made);
         }
-        self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner).remember(decided);
+        self.inner
+            .recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remember(decided);
         self.publish(&announcement.publications);
         if announcement.waiting {
             self.inner.waiting_stored.notify_one();
@@ -219,6 +257,8 @@ impl Store {
 
 /// Milliseconds since 1970 by this machine's clock.
 pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -50,24 +50,38 @@ struct Row {
 }
 
 impl CursorTable {
-    pub(crate) async fn load(conn: &mut SqliteConnection, shares: &[&Share]) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn load(
+        conn: &mut SqliteConnection,
+        shares: &[&Share],
+    ) -> Result<Self, sqlx::Error> {
         let mut keys: Vec<Key> = shares.iter().flat_map(|share| keys_of(share)).collect();
         keys.sort_unstable();
         keys.dedup();
         let rows = bulk::fetch_on(
             conn,
-            "SELECT log_id, partition, plugin_id, next_offset, logged_at_ms FROM cursors WHERE (log_id, partition, plugin_id) IN (VALUES",
+            "SELECT log_id, partition, plugin_id, next_offset, logged_at_ms FROM cursors WHERE (log_id, partition, plugin_id) IN (SELECT column1, column2, column3 FROM (VALUES",
             3,
-            ")",
+            ") AS asked)",
             &keys,
             |row, key| row.bind(key.0)?.bind(key.1)?.bind(key.2).map(drop),
         )
         .await?;
         let stored = rows
             .iter()
-            .map(|row| ((row.get(0), row.get(1), row.get(2)), Stored { next: row.get(3), logged_at_ms: row.get(4) }))
+            .map(|row| {
+                (
+                    (row.get(0), row.get(1), row.get(2)),
+                    Stored {
+                        next: row.get(3),
+                        logged_at_ms: row.get(4),
+                    },
+                )
+            })
             .collect();
-        Ok(Self { stored, changed: HashMap::new() })
+        Ok(Self {
+            stored,
+            changed: HashMap::new(),
+        })
     }
 
     /// Takes all moves back.
@@ -98,7 +112,10 @@ impl CursorTable {
             if found == expected {
                 Ok(())
             } else {
-                Err(ShareError::Fenced { expected: expected.unwrap_or(-1), found })
+                Err(ShareError::Fenced {
+                    expected: expected.unwrap_or(-1),
+                    found,
+                })
             }
         };
         compare(self.at(key(cursor.lane)), cursor.expected)?;
@@ -106,7 +123,11 @@ impl CursorTable {
             compare(self.at(key(Lane::Plugin(*plugin))), cursor.expected)?;
         }
         // A lane may join the head and leave it again within one batch.
-        for detached in share.detached.iter().filter(|detached| !share.joined.contains(&detached.plugin)) {
+        for detached in share
+            .detached
+            .iter()
+            .filter(|detached| !share.joined.contains(&detached.plugin))
+        {
             compare(self.at(key(Lane::Plugin(detached.plugin))), None)?;
         }
         Ok(())
@@ -126,28 +147,45 @@ impl CursorTable {
         let left_at_ms = before_ms.unwrap_or(logged_at_ms).min(logged_at_ms);
         self.changed.insert(
             key(cursor.lane),
-            Row { next: Some(cursor.next), logged_at_ms, retry: cursor.retry.clone() },
+            Row {
+                next: Some(cursor.next),
+                logged_at_ms,
+                retry: cursor.retry.clone(),
+            },
         );
         for plugin in &share.joined {
-            self.changed.insert(key(Lane::Plugin(*plugin)), Row { next: None, logged_at_ms, retry: None });
+            self.changed.insert(
+                key(Lane::Plugin(*plugin)),
+                Row {
+                    next: None,
+                    logged_at_ms,
+                    retry: None,
+                },
+            );
         }
         for detached in &share.detached {
             self.changed.insert(
                 key(Lane::Plugin(detached.plugin)),
-                Row { next: Some(detached.next), logged_at_ms: left_at_ms, retry: detached.retry.clone() },
+                Row {
+                    next: Some(detached.next),
+                    logged_at_ms: left_at_ms,
+                    retry: detached.retry.clone(),
+                },
             );
         }
         Ok(())
     }
 
     pub(crate) async fn write(self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        let (kept, removed): (Vec<_>, Vec<_>) =
-            self.changed.into_iter().partition(|(_, row)| row.next.is_some());
+        let (kept, removed): (Vec<_>, Vec<_>) = self
+            .changed
+            .into_iter()
+            .partition(|(_, row)| row.next.is_some());
         bulk::execute(
             conn,
-            "DELETE FROM cursors WHERE (log_id, partition, plugin_id) IN (VALUES",
+            "DELETE FROM cursors WHERE (log_id, partition, plugin_id) IN (SELECT column1, column2, column3 FROM (VALUES",
             3,
-            ")",
+            ") AS asked)",
             &removed,
             |row, (key, _)| row.bind(key.0)?.bind(key.1)?.bind(key.2).map(drop),
         )
@@ -186,7 +224,9 @@ fn keys_of(share: &Share) -> Vec<Key> {
         .chain(share.detached.iter().map(|detached| detached.plugin))
         .map(Lane::Plugin)
         .chain([cursor.lane]);
-    lanes.map(|lane| (cursor.log.0, cursor.partition, lane.row())).collect()
+    lanes
+        .map(|lane| (cursor.log.0, cursor.partition, lane.row()))
+        .collect()
 }
 
 impl Store {
@@ -206,7 +246,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn cursors(&self, log: LogId, partition: i32) -> Result<PartitionCursors, StoreError> {
+    pub async fn cursors(
+        &self,
+        log: LogId,
+        partition: i32,
+    ) -> Result<PartitionCursors, StoreError> {
         let rows = sqlx::query(
             "SELECT plugin_id, next_offset, attempts, retry_at_ms, last_error FROM cursors
              WHERE log_id = ? AND partition = ? ORDER BY plugin_id",
@@ -220,7 +264,13 @@ impl Store {
         for row in &rows {
             match PluginId(row.get(0)) {
                 PluginId::NONE => cursors.head = Some(row.get(1)),
-                plugin => cursors.own.push((plugin, Cursor { next: row.get(1), retry: retry(row) })),
+                plugin => cursors.own.push((
+                    plugin,
+                    Cursor {
+                        next: row.get(1),
+                        retry: retry(row),
+                    },
+                )),
             }
         }
         Ok(cursors)

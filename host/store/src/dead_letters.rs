@@ -44,7 +44,10 @@ pub(crate) async fn write_all(
     shares: &[&Share],
     now_ms: i64,
 ) -> Result<bool, sqlx::Error> {
-    let letters: Vec<&DeadLetter> = shares.iter().flat_map(|share| &share.dead_letters).collect();
+    let letters: Vec<&DeadLetter> = shares
+        .iter()
+        .flat_map(|share| &share.dead_letters)
+        .collect();
     bulk::execute(
         conn,
         "INSERT INTO dead_letters (log_id, partition, record_offset, plugin_id, version_id, event_id, code, reason,
@@ -83,7 +86,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn dead_letters_to_relay(&self, limit: u32) -> Result<Vec<StoredDeadLetter>, StoreError> {
+    pub async fn dead_letters_to_relay(
+        &self,
+        limit: u32,
+    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
         let fail = || StoreError::database("read dead letters");
         let sizes: Vec<(i64, i64)> = sqlx::query_as(
             "SELECT id, COALESCE(LENGTH(record_value), 0) + COALESCE(LENGTH(record_key), 0) + LENGTH(record_headers)
@@ -99,7 +105,9 @@ impl Store {
             bytes += size;
             first || bytes <= MAX_READ_BYTES
         });
-        let Some((last, _)) = fitting.last() else { return Ok(Vec::new()) };
+        let Some((last, _)) = fitting.last() else {
+            return Ok(Vec::new());
+        };
         let rows = sqlx::query(
             "SELECT d.id, d.log_id, d.partition, d.record_offset, d.plugin_id, d.version_id, d.event_id, d.code, d.reason,
              d.attempts, d.record_key, d.record_value, d.record_headers, d.logged_at_ms, d.created_ms,
@@ -132,14 +140,20 @@ impl Store {
                         attempts: row.get(9),
                         key: row.get(10),
                         value: row.get(11),
-                        headers: serde_json::from_str(headers).map_err(|error| StoreError::Unreadable {
-                            what: "dead letter's headers",
-                            detail: error.to_string(),
+                        headers: serde_json::from_str(headers).map_err(|error| {
+                            StoreError::Unreadable {
+                                what: "dead letter's headers",
+                                detail: error.to_string(),
+                            }
                         })?,
                     },
                     topic: row.get(15),
                     cluster: row.get(16),
-                    plugin_name: if plugin == PluginId::NONE { Arc::from("intake") } else { self.plugin_name(plugin) },
+                    plugin_name: if plugin == PluginId::NONE {
+                        Arc::from("intake")
+                    } else {
+                        self.plugin_name(plugin)
+                    },
                     plugin_version: row.get(17),
                     created_ms: row.get(14),
                 })
@@ -151,7 +165,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn dead_letters_relayed(&self, rows: &[DeadLetterRow], now_ms: i64) -> Result<(), StoreError> {
+    pub async fn dead_letters_relayed(
+        &self,
+        rows: &[DeadLetterRow],
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
         let mut writer = self.writer().await;
         bulk::execute(
             writer.conn(),

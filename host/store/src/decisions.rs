@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::bulk;
@@ -15,6 +15,9 @@ use crate::open::{Store, read, write};
 use crate::share::{Decision, Outcome, Share};
 
 const HOUR_MS: i64 = 3_600_000;
+
+/// Hours looked at by one statement: a window of a day and some more.
+const HOURS_AT_ONCE: usize = 32;
 
 /// What a plugin once decided on an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +47,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn decided(&self, keys: &[[u8; 16]]) -> Result<HashMap<[u8; 16], Vec<PastDecision>>, StoreError> {
+    pub async fn decided(
+        &self,
+        keys: &[[u8; 16]],
+    ) -> Result<HashMap<[u8; 16], Vec<PastDecision>>, StoreError> {
         let mut found: HashMap<_, Vec<_>> = HashMap::new();
         if keys.is_empty() {
             return Ok(found);
@@ -53,39 +59,73 @@ impl Store {
         // In the order of the table, so that neighbours share pages.
         sorted.sort_unstable();
         sorted.dedup();
-        let hours: Vec<i64> = read(&self.inner.hours).iter().copied().collect();
-        for hour in hours {
-            let head = format!(
-                "SELECT event_key, plugin_id, version_id, content_hash, outcome, actions, attempts, partition, record_offset, logged_at_ms
-                 FROM decisions_{hour} WHERE event_key IN (VALUES"
-            );
-            let rows = bulk::fetch(|| &self.inner.readers, &head, 1, ")", &sorted, |row, key| {
-                row.bind(key.as_slice()).map(drop)
-            })
-            .await;
-            let rows = match rows {
-                Ok(rows) => rows,
-                // Dropped between the look at `hours` and the query: out of the window.
-                Err(_) if !read(&self.inner.hours).contains(&hour) => continue,
-                Err(error) => return Err(StoreError::database("look up decisions")(error)),
+        for row in self.rows_of(&sorted).await? {
+            let key: Vec<u8> = row.get(0);
+            let Ok(key) = <[u8; 16]>::try_from(key) else {
+                continue;
             };
-            for row in rows {
-                let key: Vec<u8> = row.get(0);
-                let Ok(key) = <[u8; 16]>::try_from(key) else { continue };
-                found.entry(key).or_default().push(PastDecision {
-                    plugin: PluginId(row.get(1)),
-                    version: VersionId(row.get(2)),
-                    content_hash: row.get::<i64, _>(3).cast_unsigned(),
-                    outcome: if row.get::<i64, _>(4) == 0 { Outcome::Handled } else { Outcome::DeadLettered },
-                    actions: row.get(5),
-                    attempts: row.get(6),
-                    partition: row.get(7),
-                    offset: row.get(8),
-                    logged_at_ms: row.get(9),
-                });
-            }
+            found.entry(key).or_default().push(PastDecision {
+                plugin: PluginId(row.get(1)),
+                version: VersionId(row.get(2)),
+                content_hash: row.get::<i64, _>(3).cast_unsigned(),
+                outcome: if row.get::<i64, _>(4) == 0 {
+                    Outcome::Handled
+                } else {
+                    Outcome::DeadLettered
+                },
+                actions: row.get(5),
+                attempts: row.get(6),
+                partition: row.get(7),
+                offset: row.get(8),
+                logged_at_ms: row.get(9),
+            });
         }
         Ok(found)
+    }
+
+    async fn rows_of(&self, keys: &[[u8; 16]]) -> Result<Vec<SqliteRow>, StoreError> {
+        loop {
+            let hours: BTreeSet<i64> = read(&self.inner.hours).clone();
+            match self.rows_in(&hours, keys).await {
+                // Some were dropped between the look at `hours` and the query.
+                Err(_) if !hours.is_subset(&read(&self.inner.hours)) => {}
+                rows => return rows.map_err(StoreError::database("look up decisions")),
+            }
+        }
+    }
+
+    async fn rows_in(
+        &self,
+        hours: &BTreeSet<i64>,
+        keys: &[[u8; 16]],
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        let mut rows = Vec::new();
+        let hours: Vec<i64> = hours.iter().copied().collect();
+        for hours in hours.chunks(HOURS_AT_ONCE) {
+            let arms: Vec<String> = hours
+                .iter()
+                .map(|hour| {
+                    format!(
+                        "SELECT event_key, plugin_id, version_id, content_hash, outcome, actions, attempts, partition, record_offset, logged_at_ms
+                         FROM asked CROSS JOIN decisions_{hour} WHERE event_key = asked.asked_key"
+                    )
+                })
+                .collect();
+            let tail = format!(") {}", arms.join(" UNION ALL "));
+            let head = "WITH asked (asked_key) AS MATERIALIZED (VALUES";
+            rows.extend(
+                bulk::fetch(
+                    || &self.inner.readers,
+                    head,
+                    1,
+                    &tail,
+                    keys,
+                    |row, key| row.bind(key.as_slice()).map(drop),
+                )
+                .await?,
+            );
+        }
+        Ok(rows)
     }
 
     /// Drops the tables of hours that the window has passed; answers how many.
@@ -103,7 +143,11 @@ impl Store {
         let window = i64::from(self.inner.config.duplicate_window_hours);
         let hours = read(&self.inner.hours);
         let newest = hours.last().copied().unwrap_or_default();
-        hours.iter().copied().take_while(|hour| *hour < newest - window).collect()
+        hours
+            .iter()
+            .copied()
+            .take_while(|hour| *hour < newest - window)
+            .collect()
     }
 
     pub(crate) async fn drop_hours(&self, old: &BTreeSet<i64>) -> Result<(), StoreError> {
@@ -113,10 +157,15 @@ impl Store {
             write(&self.inner.hours).remove(hour);
             let dropped = async {
                 writer.begin().await?;
-                sqlx::query("DELETE FROM decision_hours WHERE hour = ?").bind(hour).execute(writer.conn()).await?;
-                sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS decisions_{hour}")))
+                sqlx::query("DELETE FROM decision_hours WHERE hour = ?")
+                    .bind(hour)
                     .execute(writer.conn())
                     .await?;
+                sqlx::query(AssertSqlSafe(format!(
+                    "DROP TABLE IF EXISTS decisions_{hour}"
+                )))
+                .execute(writer.conn())
+                .await?;
                 writer.commit().await
             };
             if let Err(error) = dropped.await {
@@ -155,7 +204,11 @@ pub(crate) async fn write_all(
         // In the order of the table, so that neighbours share pages.
         decisions.sort_unstable_by_key(|decision| decision.event_key);
         insert(conn, hour, &decisions).await?;
-        written.decided.extend(decisions.iter().map(|decision| ((decision.event_key, decision.plugin.0), hour)));
+        written.decided.extend(
+            decisions
+                .iter()
+                .map(|decision| ((decision.event_key, decision.plugin.0), hour)),
+        );
     }
     Ok(written)
 }
@@ -171,15 +224,26 @@ fn by_hour<'a>(
     // table for every hour since 1970.
     let hour = |decision: &Decision| decision.source.logged_at_ms.clamp(0, now_ms.max(0)) / HOUR_MS;
     let decisions = || shares.iter().flat_map(|share| &share.decisions);
-    let newest = decisions().map(hour).chain(newest_known).max().unwrap_or_default();
+    let newest = decisions()
+        .map(hour)
+        .chain(newest_known)
+        .max()
+        .unwrap_or_default();
     let mut by_hour: BTreeMap<i64, Vec<&Decision>> = BTreeMap::new();
     for decision in decisions() {
-        by_hour.entry(hour(decision).max(newest - window_hours)).or_default().push(decision);
+        by_hour
+            .entry(hour(decision).max(newest - window_hours))
+            .or_default()
+            .push(decision);
     }
     by_hour
 }
 
-async fn insert(conn: &mut SqliteConnection, hour: i64, decisions: &[&Decision]) -> Result<(), sqlx::Error> {
+async fn insert(
+    conn: &mut SqliteConnection,
+    hour: i64,
+    decisions: &[&Decision],
+) -> Result<(), sqlx::Error> {
     bulk::execute(
         conn,
         &format!(

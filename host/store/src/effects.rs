@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnection;
 use crate::bulk;
 use crate::entry::{Entry, Notification, Publication, Withdrawal};
 use crate::identity::NotificationId;
-use crate::offsets::Streams;
+use crate::offsets::{Place, Streams};
 use crate::share::{Effect, NewNotification, NewWithdrawal, Share};
 
 /// What a group's effects came to.
@@ -66,12 +66,14 @@ enum Stored<'a> {
 struct Pending<'a> {
     effect: Stored<'a>,
     stream: i64,
-    offset: Option<u64>,
+    /// `None`: not visible.
+    place: Option<Place>,
     hidden: bool,
 }
 
 /// The effects of a group, one after another, on top of what is stored.
 struct Ledger<'a> {
+    now_ms: i64,
     streams: Streams,
     pending: Vec<Pending<'a>>,
     standing: HashMap<Collapsing<'a>, Standing>,
@@ -98,6 +100,7 @@ pub(crate) async fn write_all(
     let streams = Streams::load(conn, &effects).await?;
     let taken_back = withdraw_stored(conn, &effects, &streams).await?;
     let mut ledger = Ledger {
+        now_ms,
         streams,
         pending: Vec::with_capacity(effects.len()),
         standing: HashMap::new(),
@@ -113,7 +116,7 @@ pub(crate) async fn write_all(
         }
         let before = ledger.pending.len();
         match effect {
-            Effect::Notify(new) => ledger.notify(new, now_ms),
+            Effect::Notify(new) => ledger.notify(new),
             Effect::Withdraw(new) => ledger.withdraw(new),
         }
         if ledger.pending.len() > before {
@@ -124,13 +127,18 @@ pub(crate) async fn write_all(
 }
 
 impl<'a> Ledger<'a> {
-    fn notify(&mut self, new: &'a NewNotification, now_ms: i64) {
+    fn notify(&mut self, new: &'a NewNotification) {
         let stream = self.streams.id(&new.stream);
-        let sight = Sight::of(new, now_ms);
-        let offset = (sight == Sight::Now).then(|| self.streams.advance(&new.stream));
+        let sight = Sight::of(new, self.now_ms);
+        let place = (sight == Sight::Now).then(|| self.streams.advance(&new.stream, self.now_ms));
         let index = self.pending.len();
         let hidden = matches!(sight, Sight::Past | Sight::Never);
-        self.pending.push(Pending { effect: Stored::Notification(new), stream, offset, hidden });
+        self.pending.push(Pending {
+            effect: Stored::Notification(new),
+            stream,
+            place,
+            hidden,
+        });
         let Some(key) = &new.collapse_key else { return };
         if sight == Sight::Never {
             return;
@@ -163,7 +171,9 @@ impl<'a> Ledger<'a> {
     }
 
     fn withdraw(&mut self, new: &'a NewWithdrawal) {
-        let Some(stream) = self.streams.known(&new.stream) else { return };
+        let Some(stream) = self.streams.known(&new.stream) else {
+            return;
+        };
         let key = (stream, new.plugin.0, new.collapse_key.as_str());
         let standing = self.standing.remove(&key).unwrap_or_default();
         self.hide([standing.seen, standing.waiting]);
@@ -172,8 +182,13 @@ impl<'a> Ledger<'a> {
             // Nobody has seen it: there is nothing to tell.
             return;
         }
-        let offset = Some(self.streams.advance(&new.stream));
-        self.pending.push(Pending { effect: Stored::Withdrawal(new), stream, offset, hidden: true });
+        let place = Some(self.streams.advance(&new.stream, self.now_ms));
+        self.pending.push(Pending {
+            effect: Stored::Withdrawal(new),
+            stream,
+            place,
+            hidden: true,
+        });
     }
 
     fn hide(&mut self, older: [Option<usize>; 2]) {
@@ -184,9 +199,14 @@ impl<'a> Ledger<'a> {
 
     async fn write(mut self, conn: &mut SqliteConnection) -> Result<Written, sqlx::Error> {
         hide(conn, "", &sorted(&self.replaced)).await?;
-        hide(conn, "AND stream_offset IS NULL", &sorted(&self.replaced_waiting)).await?;
+        hide(
+            conn,
+            "AND stream_offset IS NULL",
+            &sorted(&self.replaced_waiting),
+        )
+        .await?;
         let publications = self.pending.iter().filter_map(publication).collect();
-        let waiting = self.pending.iter().any(|p| p.offset.is_none() && !p.hidden);
+        let waiting = self.pending.iter().any(|p| p.place.is_none() && !p.hidden);
         // In the order of the keys, so that neighbours share pages.
         self.pending.sort_unstable_by_key(|p| match p.effect {
             Stored::Notification(n) => n.id,
@@ -194,7 +214,10 @@ impl<'a> Ledger<'a> {
         });
         insert(conn, &self.pending).await?;
         self.streams.write(conn).await?;
-        Ok(Written { publications, waiting })
+        Ok(Written {
+            publications,
+            waiting,
+        })
     }
 }
 
@@ -217,11 +240,19 @@ async fn already_stored(
 ) -> Result<HashSet<NotificationId>, sqlx::Error> {
     let mut ids: Vec<NotificationId> = effects.iter().map(|effect| id_of(effect)).collect();
     ids.sort_unstable();
-    let rows = bulk::fetch_on(conn, "SELECT id FROM notifications WHERE id IN (VALUES", 1, ")", &ids, |row, id| {
-        row.bind(id.as_bytes()).map(drop)
-    })
+    let rows = bulk::fetch_on(
+        conn,
+        "SELECT id FROM notifications WHERE id IN (VALUES",
+        1,
+        ")",
+        &ids,
+        |row, id| row.bind(id.as_bytes()).map(drop),
+    )
     .await?;
-    Ok(rows.iter().filter_map(|row| NotificationId::from_bytes(row.get(0))).collect())
+    Ok(rows
+        .iter()
+        .filter_map(|row| NotificationId::from_bytes(row.get(0)))
+        .collect())
 }
 
 /// Hides what the withdrawals name; answers the keys of which something had been seen.
@@ -233,9 +264,9 @@ async fn withdraw_stored<'a>(
     let mut keys: Vec<Collapsing<'a>> = effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Withdraw(new) => {
-                streams.known(&new.stream).map(|stream| (stream, new.plugin.0, new.collapse_key.as_str()))
-            }
+            Effect::Withdraw(new) => streams
+                .known(&new.stream)
+                .map(|stream| (stream, new.plugin.0, new.collapse_key.as_str())),
             Effect::Notify(_) => None,
         })
         .collect();
@@ -243,10 +274,10 @@ async fn withdraw_stored<'a>(
     keys.dedup();
     let rows = bulk::fetch_on(
         conn,
-        "UPDATE notifications SET hidden = 1 WHERE collapse_key IS NOT NULL AND hidden = 0
-         AND (stream_id, plugin_id, collapse_key) IN (VALUES",
+        "UPDATE notifications SET hidden = 1 FROM (VALUES",
         3,
-        ") RETURNING stream_id, plugin_id, collapse_key, stream_offset",
+        ") AS asked WHERE stream_id = asked.column1 AND plugin_id = asked.column2 AND collapse_key = asked.column3
+         AND collapse_key IS NOT NULL AND hidden = 0 RETURNING stream_id, plugin_id, collapse_key, stream_offset",
         &keys,
         |row, key| row.bind(key.0)?.bind(key.1)?.bind(key.2).map(drop),
     )
@@ -256,19 +287,26 @@ async fn withdraw_stored<'a>(
         .filter(|row| row.get::<Option<i64>, _>(3).is_some())
         .map(|row| (row.get(0), row.get(1), row.get(2)))
         .collect();
-    Ok(keys.into_iter().filter(|key| seen.contains(&(key.0, key.1, key.2.to_owned()))).collect())
+    Ok(keys
+        .into_iter()
+        .filter(|key| seen.contains(&(key.0, key.1, key.2.to_owned())))
+        .collect())
 }
 
 /// Hides what is stored under these keys.
-pub(crate) async fn hide(conn: &mut SqliteConnection, only: &str, keys: &[Collapsing<'_>]) -> Result<(), sqlx::Error> {
+pub(crate) async fn hide(
+    conn: &mut SqliteConnection,
+    only: &str,
+    keys: &[Collapsing<'_>],
+) -> Result<(), sqlx::Error> {
     bulk::execute(
         conn,
-        &format!(
-            "UPDATE notifications SET hidden = 1 WHERE collapse_key IS NOT NULL AND hidden = 0 {only}
-             AND (stream_id, plugin_id, collapse_key) IN (VALUES"
-        ),
+        "UPDATE notifications SET hidden = 1 FROM (VALUES",
         3,
-        ")",
+        &format!(
+            ") AS asked WHERE stream_id = asked.column1 AND plugin_id = asked.column2 AND collapse_key = asked.column3
+             AND collapse_key IS NOT NULL AND hidden = 0 {only}"
+        ),
         keys,
         |row, key| row.bind(key.0)?.bind(key.1)?.bind(key.2).map(drop),
     )
@@ -280,12 +318,13 @@ async fn insert(conn: &mut SqliteConnection, pending: &[Pending<'_>]) -> Result<
         conn,
         "INSERT INTO notifications (id, stream_id, stream_offset, withdraws, plugin_id, version_id, event_id, kind,
          log_id, partition, record_offset, category, title, body, data, link, channels, priority, collapse_key,
-         deliver_at_ms, expires_at_ms, digest_key, digest_window_ms, created_ms, shown_ms, correlation_id, hidden) VALUES",
+         deliver_at_ms, expires_at_ms, digest_key, digest_window_ms, created_ms, visible_ms, correlation_id, hidden) VALUES",
         27,
         "",
         pending,
         |row, p| {
-            let offset = p.offset.map(u64::cast_signed);
+            let offset = p.place.map(|place| place.offset.cast_signed());
+            let visible_ms = p.place.map(|place| place.visible_ms);
             match p.effect {
                 Stored::Notification(n) => row
                     .bind(n.id.as_bytes())?
@@ -312,7 +351,7 @@ async fn insert(conn: &mut SqliteConnection, pending: &[Pending<'_>]) -> Result<
                     .bind(n.digest_key.as_deref())?
                     .bind(n.digest_window_ms)?
                     .bind(n.source.logged_at_ms)?
-                    .bind(n.deliver_at_ms.map_or(n.id.time_ms(), |at| at.max(n.id.time_ms())))?
+                    .bind(visible_ms)?
                     .bind(n.correlation_id.as_deref())?
                     .bind(i64::from(p.hidden)),
                 Stored::Withdrawal(w) => row
@@ -340,7 +379,7 @@ async fn insert(conn: &mut SqliteConnection, pending: &[Pending<'_>]) -> Result<
                     .bind(None::<&str>)?
                     .bind(None::<i64>)?
                     .bind(w.source.logged_at_ms)?
-                    .bind(w.id.time_ms())?
+                    .bind(visible_ms)?
                     .bind(w.correlation_id.as_deref())?
                     .bind(i64::from(p.hidden)),
             }
@@ -351,7 +390,7 @@ async fn insert(conn: &mut SqliteConnection, pending: &[Pending<'_>]) -> Result<
 }
 
 fn publication(pending: &Pending<'_>) -> Option<Publication> {
-    let offset = pending.offset?;
+    let offset = pending.place?.offset;
     let entry = match pending.effect {
         Stored::Notification(n) => Entry::Notification(Notification {
             id: n.id,

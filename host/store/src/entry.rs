@@ -123,7 +123,11 @@ impl Entry {
         let (stream, offset) = self.place();
         // Serialising strings, numbers and checked RawValues cannot fail.
         let json = serde_json::to_string(self).unwrap_or_default();
-        Publication { stream: Arc::clone(stream), offset, json: json.into() }
+        Publication {
+            stream: Arc::clone(stream),
+            offset,
+            json: json.into(),
+        }
     }
 }
 

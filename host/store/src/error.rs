@@ -4,7 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database could not be opened or migrated.
-    #[error("cannot open the database {path}: {source}; check that the folder exists, is writable and has free space")]
+    #[error(
+        "cannot open the database {path}: {source}; check that the folder exists, is writable and has free space"
+    )]
     Open {
         /// The file.
         path: String,
@@ -12,7 +14,9 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// A migration failed.
-    #[error("cannot bring the database {path} up to date: {source}; it may have been written by a newer version of Carillon")]
+    #[error(
+        "cannot bring the database {path} up to date: {source}; it may have been written by a newer version of Carillon"
+    )]
     Migrate {
         /// The file.
         path: String,
@@ -72,11 +76,15 @@ pub enum ShareError {
 impl ShareError {
     pub(crate) fn from_sqlx(error: &sqlx::Error) -> Self {
         match error {
-            sqlx::Error::Database(db) if db.is_unique_violation() && db.message().contains("decisions_") => {
+            sqlx::Error::Database(db)
+                if db.is_unique_violation() && db.message().contains("decisions_") =>
+            {
                 Self::AlreadyDecided(db.message().to_owned())
             }
             sqlx::Error::Database(db)
-                if db.is_unique_violation() || db.is_check_violation() || db.is_foreign_key_violation()
+                if db.is_unique_violation()
+                    || db.is_check_violation()
+                    || db.is_foreign_key_violation()
                     || matches!(db.kind(), sqlx::error::ErrorKind::NotNullViolation) =>
             {
                 Self::Refused(db.message().to_owned())
@@ -97,7 +105,10 @@ impl ShareError {
             sqlx::Error::Database(db) => {
                 // The low byte of an extended result code is the primary one:
                 // https://www.sqlite.org/rescode.html
-                let primary = db.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+                let primary = db
+                    .code()
+                    .and_then(|code| code.parse::<u32>().ok())
+                    .map(|code| code & 0xff);
                 // BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB
                 matches!(primary, Some(5..=11 | 13..=15 | 26))
             }

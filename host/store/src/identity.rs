@@ -78,15 +78,11 @@ impl NotificationId {
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&time.to_be_bytes()[2..]);
         bytes[6..].copy_from_slice(&digest[..10]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid().into_bytes())
-    }
-
-    /// The time of the event, milliseconds since 1970.
-    #[must_use]
-    pub fn time_ms(&self) -> i64 {
-        let mut time = [0; 8];
-        time[2..].copy_from_slice(&self.0[..6]);
-        i64::from_be_bytes(time)
+        Self(
+            uuid::Builder::from_custom_bytes(bytes)
+                .into_uuid()
+                .into_bytes(),
+        )
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -121,7 +117,11 @@ impl FromStr for NotificationId {
 impl Serialize for NotificationId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut buffer = Uuid::encode_buffer();
-        serializer.serialize_str(Uuid::from_bytes(self.0).hyphenated().encode_lower(&mut buffer))
+        serializer.serialize_str(
+            Uuid::from_bytes(self.0)
+                .hyphenated()
+                .encode_lower(&mut buffer),
+        )
     }
 }
 
@@ -156,7 +156,9 @@ mod tests {
 
     #[test]
     fn the_same_decision_taken_again_is_the_same_notification() {
-        let id = |key, ordinal| NotificationId::derive(1_755_600_000_000, "e", "p", "user:u", "c", key, ordinal);
+        let id = |key, ordinal| {
+            NotificationId::derive(1_755_600_000_000, "e", "p", "user:u", "c", key, ordinal)
+        };
         assert_eq!(id(Some("k"), 0), id(Some("k"), 0));
         assert_ne!(id(Some("k"), 0), id(Some("k"), 1));
         assert_ne!(id(Some(""), 0), id(None, 0));
@@ -167,7 +169,6 @@ mod tests {
         let earlier = NotificationId::derive(1_000, "b", "p", "r", "c", None, 0);
         let later = NotificationId::derive(2_000, "a", "p", "r", "c", None, 0);
         assert!(earlier < later);
-        assert_eq!((earlier.time_ms(), later.time_ms()), (1_000, 2_000));
         assert_eq!(later.to_string().parse::<NotificationId>().unwrap(), later);
     }
 

@@ -15,8 +15,8 @@ mod effects;
 mod entry;
 mod error;
 mod identity;
-mod maintenance;
 mod inbox;
+mod maintenance;
 mod offsets;
 mod open;
 mod recent;
@@ -33,8 +33,8 @@ pub use dead_letters::{DeadLetterRow, StoredDeadLetter};
 pub use decisions::PastDecision;
 pub use entry::{Entry, Notification, Priority, Publication, Publisher, Withdrawal};
 pub use error::{ShareError, StoreError};
-pub use inbox::{InboxCursor, InboxItem};
 pub use identity::{LogId, NotificationId, PluginId, VersionId, event_key};
+pub use inbox::{InboxCursor, InboxItem};
 pub use open::{Store, StoreConfig};
 pub use share::{
     CursorMove, DeadLetter, Decision, Detached, Effect, Lane, NewNotification, NewWithdrawal,

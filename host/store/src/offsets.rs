@@ -16,13 +16,26 @@ pub(crate) struct Streams {
 
 struct Stream {
     id: i64,
-    last_offset: u64,
+    last: Place,
     moved: bool,
+}
+
+/// Where an entry stands in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The position, from 1.
+    pub(crate) offset: u64,
+    /// When it became visible, milliseconds since 1970. Never less than that of the entry
+    /// before it, even where the machine's clock was set back: the inbox relies on it.
+    pub(crate) visible_ms: i64,
 }
 
 impl Streams {
     /// The streams of these effects; those that are notified and not there are made.
-    pub(crate) async fn load(conn: &mut SqliteConnection, effects: &[&Effect]) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn load(
+        conn: &mut SqliteConnection,
+        effects: &[&Effect],
+    ) -> Result<Self, sqlx::Error> {
         let mut notified: Vec<Arc<str>> = Vec::new();
         let mut names: Vec<Arc<str>> = Vec::with_capacity(effects.len());
         for effect in effects {
@@ -48,7 +61,17 @@ impl Streams {
         )
         .await?;
         for row in &made {
-            streams.by_name.insert(Arc::from(row.get::<&str, _>(0)), Stream { id: row.get(1), last_offset: 0, moved: false });
+            streams.by_name.insert(
+                Arc::from(row.get::<&str, _>(0)),
+                Stream {
+                    id: row.get(1),
+                    last: Place {
+                        offset: 0,
+                        visible_ms: 0,
+                    },
+                    moved: false,
+                },
+            );
         }
         Ok(streams)
     }
@@ -60,22 +83,32 @@ impl Streams {
     ) -> Result<Self, sqlx::Error> {
         names.sort_unstable();
         names.dedup();
+        let numbered: Vec<(i64, Arc<str>)> = (0..).zip(names).collect();
+        // One row for many: between the connection's thread and this one each row costs more
+        // than what SQLite does for it.
         let rows = bulk::fetch_on(
             conn,
-            "SELECT name, id, last_offset FROM streams WHERE name IN (VALUES",
-            1,
-            ")",
-            &names,
-            |row, name| row.bind(Arc::clone(name)).map(drop),
+            "SELECT group_concat(concat_ws(' ', asked.column1, s.id, s.last_offset, s.last_visible_ms))
+             FROM streams s JOIN (VALUES",
+            2,
+            ") AS asked ON s.name = asked.column2",
+            &numbered,
+            |row, (number, name)| row.bind(*number)?.bind(Arc::clone(name)).map(drop),
         )
         .await?;
-        let by_name = rows
-            .iter()
-            .map(|row| {
-                let last_offset = row.get::<i64, _>(2).cast_unsigned();
-                (Arc::from(row.get::<&str, _>(0)), Stream { id: row.get(1), last_offset, moved: false })
-            })
-            .collect();
+        let mut by_name = HashMap::with_capacity(numbered.len());
+        for row in &rows {
+            for stream in row
+                .get::<Option<&str>, _>(0)
+                .unwrap_or_default()
+                .split_terminator(',')
+            {
+                let (name, stream) = read(stream, &numbered).ok_or_else(|| {
+                    sqlx::Error::Protocol(format!("the stream {stream:?} cannot be read"))
+                })?;
+                by_name.insert(name, stream);
+            }
+        }
         Ok(Self { by_name })
     }
 
@@ -89,32 +122,64 @@ impl Streams {
         self.known(name).unwrap_or_default()
     }
 
-    /// The next offset of a stream.
-    pub(crate) fn advance(&mut self, name: &str) -> u64 {
-        match self.by_name.get_mut(name) {
-            Some(stream) => {
-                stream.last_offset += 1;
-                stream.moved = true;
-                stream.last_offset
-            }
-            None => 0,
-        }
+    /// The next place in a stream.
+    pub(crate) fn advance(&mut self, name: &str, now_ms: i64) -> Place {
+        let Some(stream) = self.by_name.get_mut(name) else {
+            return Place {
+                offset: 0,
+                visible_ms: now_ms,
+            };
+        };
+        stream.last = Place {
+            offset: stream.last.offset + 1,
+            visible_ms: now_ms.max(stream.last.visible_ms),
+        };
+        stream.moved = true;
+        stream.last
     }
 
     /// Stores the offsets that were given.
     pub(crate) async fn write(self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        let mut rows: Vec<_> = self.by_name.into_iter().filter(|(_, stream)| stream.moved).collect();
+        let mut rows: Vec<_> = self
+            .by_name
+            .into_iter()
+            .filter(|(_, stream)| stream.moved)
+            .collect();
         rows.sort_unstable_by_key(|(_, stream)| stream.id);
         bulk::execute(
             conn,
-            "INSERT INTO streams (id, name, last_offset) VALUES",
-            3,
-            "ON CONFLICT (id) DO UPDATE SET last_offset = excluded.last_offset",
+            "INSERT INTO streams (id, name, last_offset, last_visible_ms) VALUES",
+            4,
+            "ON CONFLICT (id) DO UPDATE SET last_offset = excluded.last_offset, last_visible_ms = excluded.last_visible_ms",
             &rows,
             |row, (name, stream)| {
-                row.bind(stream.id)?.bind(Arc::clone(name))?.bind(stream.last_offset.cast_signed()).map(drop)
+                row.bind(stream.id)?
+                    .bind(Arc::clone(name))?
+                    .bind(stream.last.offset.cast_signed())?
+                    .bind(stream.last.visible_ms)
+                    .map(drop)
             },
         )
         .await
     }
+}
+
+/// Reads `number id last_offset last_visible_ms`.
+fn read(text: &str, numbered: &[(i64, Arc<str>)]) -> Option<(Arc<str>, Stream)> {
+    let mut values = text.split(' ').map(str::parse::<i64>);
+    let mut next = || values.next()?.ok();
+    let (_, name) = numbered.get(usize::try_from(next()?).ok()?)?;
+    let id = next()?;
+    let last = Place {
+        offset: next()?.cast_unsigned(),
+        visible_ms: next()?,
+    };
+    Some((
+        Arc::clone(name),
+        Stream {
+            id,
+            last,
+            moved: false,
+        },
+    ))
 }

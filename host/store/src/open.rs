@@ -51,7 +51,9 @@ pub struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("epoch", &self.inner.epoch).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("epoch", &self.inner.epoch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +87,10 @@ impl Store {
     pub async fn open(folder: &Path, config: StoreConfig) -> Result<Self, StoreError> {
         let path = folder.join("carillon.db");
         let shown = path.display().to_string();
-        let open = |source| StoreError::Open { path: shown.clone(), source };
+        let open = |source| StoreError::Open {
+            path: shown.clone(),
+            source,
+        };
         std::fs::create_dir_all(folder).map_err(|error| open(sqlx::Error::Io(error)))?;
         let options = SqliteConnectOptions::from_str("sqlite:")
             .map_err(open)?
@@ -107,13 +112,19 @@ impl Store {
         sqlx::migrate!("./migrations")
             .run(&mut writer)
             .await
-            .map_err(|source| StoreError::Migrate { path: shown.clone(), source })?;
+            .map_err(|source| StoreError::Migrate {
+                path: shown.clone(),
+                source,
+            })?;
         let epoch = epoch(&mut writer).await.map_err(open)?;
         let hours = sqlx::query_scalar::<_, i64>("SELECT hour FROM decision_hours")
             .fetch_all(&mut writer)
             .await
             .map_err(open)?;
-        let names = sqlx::query("SELECT id, name FROM plugins").fetch_all(&mut writer).await.map_err(open)?;
+        let names = sqlx::query("SELECT id, name FROM plugins")
+            .fetch_all(&mut writer)
+            .await
+            .map_err(open)?;
         let plugin_names = names
             .iter()
             .map(|row| (PluginId(row.get(0)), Arc::from(row.get::<&str, _>(1))))
@@ -171,17 +182,20 @@ async fn epoch(conn: &mut SqliteConnection) -> Result<Arc<str>, sqlx::Error> {
         .bind(drawn)
         .execute(&mut *conn)
         .await?;
-    let stored: String =
-        sqlx::query_scalar("SELECT value FROM meta WHERE key = 'epoch'").fetch_one(conn).await?;
+    let stored: String = sqlx::query_scalar("SELECT value FROM meta WHERE key = 'epoch'")
+        .fetch_one(conn)
+        .await?;
     Ok(stored.into())
 }
 
 /// A poisoned lock here guards plain maps that are never left half changed.
 pub(crate) fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    lock.read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// See [`read`].
 pub(crate) fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    lock.write()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

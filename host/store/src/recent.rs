@@ -37,7 +37,12 @@ impl Recent {
 
     /// Whether anything that `share` decides was decided by `group` or just before, and can
     /// still be found: in one of the hours that `has_table` tells.
-    pub(crate) fn holds_any_of(&self, share: &Share, group: &HashSet<Key>, has_table: impl Fn(i64) -> bool) -> bool {
+    pub(crate) fn holds_any_of(
+        &self,
+        share: &Share,
+        group: &HashSet<Key>,
+        has_table: impl Fn(i64) -> bool,
+    ) -> bool {
         let mut own = HashSet::with_capacity(share.decisions.len());
         share.decisions.iter().any(|decision| {
             let key = (decision.event_key, decision.plugin.0);

@@ -33,7 +33,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn other_logs_with_cursors(&self, log: LogId, topic: &str) -> Result<Vec<String>, StoreError> {
+    pub async fn other_logs_with_cursors(
+        &self,
+        log: LogId,
+        topic: &str,
+    ) -> Result<Vec<String>, StoreError> {
         sqlx::query_scalar(
             "SELECT DISTINCT cluster FROM logs JOIN cursors ON cursors.log_id = logs.id WHERE topic = ? AND logs.id <> ?",
         )
@@ -97,11 +101,17 @@ impl Store {
     /// All plugins that were ever seen, with their names.
     #[must_use]
     pub fn known_plugins(&self) -> Vec<(PluginId, Arc<str>)> {
-        read(&self.inner.plugin_names).iter().map(|(id, name)| (*id, Arc::clone(name))).collect()
+        read(&self.inner.plugin_names)
+            .iter()
+            .map(|(id, name)| (*id, Arc::clone(name)))
+            .collect()
     }
 
     pub(crate) fn plugin_name(&self, plugin: PluginId) -> Arc<str> {
-        read(&self.inner.plugin_names).get(&plugin).cloned().unwrap_or_else(|| Arc::from("unknown"))
+        read(&self.inner.plugin_names)
+            .get(&plugin)
+            .cloned()
+            .unwrap_or_else(|| Arc::from("unknown"))
     }
 
     /// Forgets the cursors of every log of `cluster_prefix…` but those of `current`: the logs
@@ -109,7 +119,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn forget_ended_logs(&self, cluster_prefix: &str, current: &str) -> Result<u64, StoreError> {
+    pub async fn forget_ended_logs(
+        &self,
+        cluster_prefix: &str,
+        current: &str,
+    ) -> Result<u64, StoreError> {
         let mut writer = self.writer().await;
         let rows = sqlx::query(
             "DELETE FROM cursors WHERE log_id IN
@@ -127,7 +141,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn version_label(&self, version: VersionId) -> Result<Option<(String, String)>, StoreError> {
+    pub async fn version_label(
+        &self,
+        version: VersionId,
+    ) -> Result<Option<(String, String)>, StoreError> {
         sqlx::query("SELECT version, sha256 FROM plugin_versions WHERE id = ?")
             .bind(version.0)
             .fetch_optional(&self.inner.readers)

@@ -27,9 +27,15 @@ pub(crate) struct StateVersions {
 }
 
 impl StateVersions {
-    pub(crate) async fn load(conn: &mut SqliteConnection, shares: &[&Share]) -> Result<Self, sqlx::Error> {
-        let mut plugins: Vec<i64> =
-            shares.iter().flat_map(|share| &share.state).map(|writes| writes.plugin.0).collect();
+    pub(crate) async fn load(
+        conn: &mut SqliteConnection,
+        shares: &[&Share],
+    ) -> Result<Self, sqlx::Error> {
+        let mut plugins: Vec<i64> = shares
+            .iter()
+            .flat_map(|share| &share.state)
+            .map(|writes| writes.plugin.0)
+            .collect();
         plugins.sort_unstable();
         plugins.dedup();
         let rows = bulk::fetch_on(
@@ -41,8 +47,12 @@ impl StateVersions {
             |row, plugin| row.bind(*plugin).map(drop),
         )
         .await?;
-        let mut current: HashMap<i64, i64> = plugins.into_iter().map(|plugin| (plugin, 0)).collect();
-        current.extend(rows.iter().map(|row| (row.get::<i64, _>(0), row.get::<i64, _>(1))));
+        let mut current: HashMap<i64, i64> =
+            plugins.into_iter().map(|plugin| (plugin, 0)).collect();
+        current.extend(
+            rows.iter()
+                .map(|row| (row.get::<i64, _>(0), row.get::<i64, _>(1))),
+        );
         Ok(Self { current })
     }
 
@@ -50,14 +60,24 @@ impl StateVersions {
     /// shares that remain leave it; answers whether there were any. Within a group the shares
     /// of a plugin may stand in any order: what counts is that their versions follow on each
     /// other without a gap, and each once.
-    pub(crate) fn strike_out(&self, shares: &[&Share], results: &mut [Result<(), ShareError>]) -> bool {
+    pub(crate) fn strike_out(
+        &self,
+        shares: &[&Share],
+        results: &mut [Result<(), ShareError>],
+    ) -> bool {
         let mut any = false;
         loop {
             // Who starts from a version: the first of several that claim it.
             let mut owners: HashMap<(i64, i64), usize> = HashMap::new();
-            for (index, share) in shares.iter().enumerate().filter(|(index, _)| results[*index].is_ok()) {
+            for (index, share) in shares
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| results[*index].is_ok())
+            {
                 for writes in &share.state {
-                    owners.entry((writes.plugin.0, writes.base_version)).or_insert(index);
+                    owners
+                        .entry((writes.plugin.0, writes.base_version))
+                        .or_insert(index);
                 }
             }
             // How far the versions of each plugin go without a gap.
@@ -93,8 +113,12 @@ impl StateVersions {
         }
     }
 
-    pub(crate) async fn write(conn: &mut SqliteConnection, shares: &[&Share]) -> Result<(), sqlx::Error> {
-        let mut in_order: Vec<&StateWrites> = shares.iter().flat_map(|share| &share.state).collect();
+    pub(crate) async fn write(
+        conn: &mut SqliteConnection,
+        shares: &[&Share],
+    ) -> Result<(), sqlx::Error> {
+        let mut in_order: Vec<&StateWrites> =
+            shares.iter().flat_map(|share| &share.state).collect();
         in_order.sort_by_key(|writes| writes.base_version);
         let mut next: HashMap<i64, i64> = HashMap::new();
         // The last write of a key wins.
@@ -105,12 +129,14 @@ impl StateVersions {
                 last.insert((writes.plugin.0, &write.key), write);
             }
         }
-        let (set, removed): (Vec<_>, Vec<_>) = last.into_iter().partition(|(_, write)| write.value.is_some());
+        let (set, removed): (Vec<_>, Vec<_>) = last
+            .into_iter()
+            .partition(|(_, write)| write.value.is_some());
         bulk::execute(
             conn,
-            "DELETE FROM plugin_state WHERE (plugin_id, key) IN (VALUES",
+            "DELETE FROM plugin_state WHERE (plugin_id, key) IN (SELECT column1, column2 FROM (VALUES",
             2,
-            ")",
+            ") AS asked)",
             &removed,
             |row, ((plugin, key), _)| row.bind(*plugin)?.bind(*key).map(drop),
         )
@@ -148,14 +174,22 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn state_value(&self, plugin: PluginId, key: &str) -> Result<StateSnapshot, StoreError> {
-        let row = sqlx::query("SELECT value, expires_at_ms FROM plugin_state WHERE plugin_id = ? AND key = ?")
-            .bind(plugin.0)
-            .bind(key)
-            .fetch_optional(&self.inner.readers)
-            .await
-            .map_err(StoreError::database("read plugin state"))?;
-        Ok(StateSnapshot { value: row.map(|row| (row.get(0), row.get(1))) })
+    pub async fn state_value(
+        &self,
+        plugin: PluginId,
+        key: &str,
+    ) -> Result<StateSnapshot, StoreError> {
+        let row = sqlx::query(
+            "SELECT value, expires_at_ms FROM plugin_state WHERE plugin_id = ? AND key = ?",
+        )
+        .bind(plugin.0)
+        .bind(key)
+        .fetch_optional(&self.inner.readers)
+        .await
+        .map_err(StoreError::database("read plugin state"))?;
+        Ok(StateSnapshot {
+            value: row.map(|row| (row.get(0), row.get(1))),
+        })
     }
 
     /// The version of a plugin's state; 0 before its first write.

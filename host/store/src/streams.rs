@@ -42,7 +42,8 @@ impl Store {
             .fetch_optional(&self.inner.readers)
             .await
             .map_err(StoreError::database("read a stream"))?;
-        let (offset, trimmed_through) = row.map_or((0, 0), |row| (row.get::<i64, _>(0), row.get::<i64, _>(1)));
+        let (offset, trimmed_through) =
+            row.map_or((0, 0), |row| (row.get::<i64, _>(0), row.get::<i64, _>(1)));
         Ok(StreamHead {
             epoch: self.epoch(),
             offset: offset.cast_unsigned(),
@@ -54,7 +55,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn history(&self, stream: &str, after_offset: u64, limit: u32) -> Result<Vec<Publication>, StoreError> {
+    pub async fn history(
+        &self,
+        stream: &str,
+        after_offset: u64,
+        limit: u32,
+    ) -> Result<Vec<Publication>, StoreError> {
         let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT {COLUMNS} FROM notifications n JOIN streams s ON s.id = n.stream_id
              WHERE s.name = ? AND n.stream_offset > ? ORDER BY n.stream_offset LIMIT ?"
@@ -65,7 +71,9 @@ impl Store {
         .fetch_all(&self.inner.readers)
         .await
         .map_err(StoreError::database("read the history of a stream"))?;
-        rows.iter().map(|row| self.entry(row).map(|entry| entry.publication())).collect()
+        rows.iter()
+            .map(|row| self.entry(row).map(|entry| entry.publication()))
+            .collect()
     }
 
     pub(crate) fn entry(&self, row: &SqliteRow) -> Result<Entry, StoreError> {
@@ -81,8 +89,12 @@ impl Store {
 pub(crate) fn read_entry(row: &SqliteRow, plugin: &Arc<str>) -> Result<Entry, StoreError> {
     let unreadable = |what, detail: String| StoreError::Unreadable { what, detail };
     let id: &[u8] = row.get(0);
-    let id = NotificationId::from_bytes(id)
-        .ok_or_else(|| unreadable("notification id", format!("{} bytes instead of 16", id.len())))?;
+    let id = NotificationId::from_bytes(id).ok_or_else(|| {
+        unreadable(
+            "notification id",
+            format!("{} bytes instead of 16", id.len()),
+        )
+    })?;
     let stream: Arc<str> = Arc::from(row.get::<&str, _>(1));
     let offset = row.get::<Option<i64>, _>(2).unwrap_or(0).cast_unsigned();
     if row.get::<i64, _>(3) == 1 {

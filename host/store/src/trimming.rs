@@ -30,7 +30,9 @@ impl Store {
         .fetch_all(&self.inner.readers)
         .await
         .map_err(StoreError::database("find long streams"))?;
-        let stretches = long.into_iter().flat_map(|(stream, after, last)| pieces(stream, after, last - keep));
+        let stretches = long
+            .into_iter()
+            .flat_map(|(stream, after, last)| pieces(stream, after, last - keep));
         let mut gone = 0;
         let mut group: Vec<Stretch> = Vec::new();
         let mut entries = 0;
@@ -89,7 +91,11 @@ fn pieces(stream: i64, after: i64, through: i64) -> impl Iterator<Item = Stretch
     let mut after = after;
     std::iter::from_fn(move || {
         let to = through.min(after + ENTRIES_AT_ONCE);
-        let stretch = Stretch { stream, after, through: to };
+        let stretch = Stretch {
+            stream,
+            after,
+            through: to,
+        };
         after = to;
         (stretch.after < to).then_some(stretch)
     })

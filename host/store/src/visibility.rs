@@ -5,15 +5,15 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
+use crate::bulk;
 use crate::commit::{Announcement, now_ms};
 use crate::effects::{Collapsing, hide};
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::identity::{NotificationId, PluginId};
-use crate::offsets::Streams;
+use crate::offsets::{Place, Streams};
 use crate::open::Store;
 use crate::streams::read_entry;
-use crate::bulk;
 
 /// How many notifications become visible in one transaction at most.
 const AT_ONCE: i64 = 512;
@@ -44,18 +44,27 @@ impl Store {
         }
     }
 
-    async fn release(&self, conn: &mut SqliteConnection, now_ms: i64) -> Result<Announcement, StoreError> {
+    async fn release(
+        &self,
+        conn: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<Announcement, StoreError> {
         let fail = || StoreError::database("make waiting notifications visible");
         let rows = due(conn, now_ms).await.map_err(fail())?;
-        let names: Vec<Arc<str>> = rows.iter().map(|row| Arc::from(row.get::<&str, _>(1))).collect();
+        let names: Vec<Arc<str>> = rows
+            .iter()
+            .map(|row| Arc::from(row.get::<&str, _>(1)))
+            .collect();
         let mut streams = Streams::load_names(conn, names).await.map_err(fail())?;
         let mut publications = Vec::with_capacity(rows.len());
-        let mut visible: Vec<(NotificationId, i64)> = Vec::with_capacity(rows.len());
+        let mut visible: Vec<(NotificationId, Place)> = Vec::with_capacity(rows.len());
         let mut expired: Vec<NotificationId> = Vec::new();
         let mut replaced: Vec<Collapsing<'_>> = Vec::new();
         for row in &rows {
             let mut entry = read_entry(row, &self.plugin_name(PluginId(row.get(4))))?;
-            let Entry::Notification(notification) = &mut entry else { continue };
+            let Entry::Notification(notification) = &mut entry else {
+                continue;
+            };
             if let Some(key) = row.get::<Option<&str>, _>(13) {
                 // Expired or not, it has replaced what stood before it: what stands does not
                 // depend on when this runs.
@@ -65,16 +74,22 @@ impl Store {
                 expired.push(notification.id);
                 continue;
             }
-            notification.offset = streams.advance(&notification.stream);
-            visible.push((notification.id, notification.offset.cast_signed()));
+            let place = streams.advance(&notification.stream, now_ms);
+            notification.offset = place.offset;
+            visible.push((notification.id, place));
             publications.push(entry.publication());
         }
         put_aside(conn, &expired).await.map_err(fail())?;
         // What waits is not in sight yet, so that these do not hide themselves.
-        hide(conn, "AND stream_offset IS NOT NULL", &replaced).await.map_err(fail())?;
+        hide(conn, "AND stream_offset IS NOT NULL", &replaced)
+            .await
+            .map_err(fail())?;
         show(conn, &visible).await.map_err(fail())?;
         streams.write(conn).await.map_err(fail())?;
-        Ok(Announcement { publications, ..Announcement::default() })
+        Ok(Announcement {
+            publications,
+            ..Announcement::default()
+        })
     }
 
     /// When the next waiting notification becomes visible, milliseconds since 1970.
@@ -108,21 +123,34 @@ async fn due(conn: &mut SqliteConnection, now_ms: i64) -> Result<Vec<SqliteRow>,
     .await
 }
 
-async fn put_aside(conn: &mut SqliteConnection, expired: &[NotificationId]) -> Result<(), sqlx::Error> {
-    bulk::execute(conn, "UPDATE notifications SET hidden = 1 WHERE id IN (VALUES", 1, ")", expired, |row, id| {
-        row.bind(id.as_bytes()).map(drop)
-    })
+async fn put_aside(
+    conn: &mut SqliteConnection,
+    expired: &[NotificationId],
+) -> Result<(), sqlx::Error> {
+    bulk::execute(
+        conn,
+        "UPDATE notifications SET hidden = 1 WHERE id IN (VALUES",
+        1,
+        ")",
+        expired,
+        |row, id| row.bind(id.as_bytes()).map(drop),
+    )
     .await
 }
 
-async fn show(conn: &mut SqliteConnection, visible: &[(NotificationId, i64)]) -> Result<(), sqlx::Error> {
+async fn show(
+    conn: &mut SqliteConnection,
+    visible: &[(NotificationId, Place)],
+) -> Result<(), sqlx::Error> {
     bulk::execute(
         conn,
-        "UPDATE notifications SET stream_offset = given.column2 FROM (VALUES",
-        2,
+        "UPDATE notifications SET stream_offset = given.column2, visible_ms = given.column3 FROM (VALUES",
+        3,
         ") AS given WHERE notifications.id = given.column1",
         visible,
-        |row, (id, offset)| row.bind(id.as_bytes())?.bind(*offset).map(drop),
+        |row, (id, place)| {
+            row.bind(id.as_bytes())?.bind(place.offset.cast_signed())?.bind(place.visible_ms).map(drop)
+        },
     )
     .await
 }

@@ -52,7 +52,9 @@ impl Writer {
         match sqlx::query("ROLLBACK").execute(&mut self.conn).await {
             Ok(_) => self.open = false,
             // SQLite has undone it already.
-            Err(sqlx::Error::Database(error)) if error.message().contains("no transaction is active") => {
+            Err(sqlx::Error::Database(error))
+                if error.message().contains("no transaction is active") =>
+            {
                 self.open = false;
             }
             Err(error) => tracing::warn!(%error, "a transaction could not be undone yet"),

@@ -1,6 +1,7 @@
 //! What `make bench` measures of the whole line, on one machine with Apache Kafka: records a second
 //! into the store and to sockets beside a bare consumer, push latency, memory per idle connection.
-//! Prints a Markdown table. `LOAD_EVENTS` and `LOAD_CONNECTIONS` change the size.
+//! Prints a Markdown table. `LOAD_EVENTS` and `LOAD_CONNECTIONS` change the size, and `LOAD_PARTS`
+//! chooses among `throughput`, `latency` and `memory`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,9 +37,17 @@ async fn main() -> Result<()> {
     let count = from_environment("LOAD_EVENTS", 300_000)?;
     let connections = from_environment("LOAD_CONNECTIONS", 5_000)?;
     let mut table = Table::default();
-    throughput(count, &mut table).await?;
-    latency(&mut table).await?;
-    idle_memory(connections, &mut table).await?;
+    let parts =
+        std::env::var("LOAD_PARTS").unwrap_or_else(|_| "throughput latency memory".to_owned());
+    if parts.contains("throughput") {
+        throughput(count, &mut table).await?;
+    }
+    if parts.contains("latency") {
+        latency(&mut table).await?;
+    }
+    if parts.contains("memory") {
+        idle_memory(connections, &mut table).await?;
+    }
     println!("\n| measurement | result |\n| --- | --- |");
     for (name, result) in table.rows {
         println!("| {name} | {result} |");
@@ -203,19 +212,27 @@ async fn latency(table: &mut Table) -> Result<()> {
             anyhow::Ok(times)
         });
     }
-    // Joining the group and the first calls are not what is measured.
-    let warm_up = 400;
-    kafka.produce(events::series(4, warm_up)).await?;
+    // Joining the group, the producer's first connection and the first calls are not what is
+    // measured.
+    let warm_up = 2 * EVENTS_A_SECOND;
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap())
+        .set("linger.ms", "0")
+        .create()?;
+    let producer = tokio::task::spawn_blocking(move || {
+        for record in events::series(4, warm_up) {
+            send(&producer, &record)?;
+        }
+        producer.flush(Duration::from_secs(30))?;
+        anyhow::Ok(producer)
+    })
+    .await??;
     let data = host.data();
     wait_until("the warm-up", BOUND, async || {
         Ok((progress(&data).await? >= i64::from(warm_up)).then_some(()))
     })
     .await?;
     let records = events::series(3, EVENTS_A_SECOND * LATENCY_SECONDS);
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", kafka.bootstrap())
-        .set("linger.ms", "0")
-        .create()?;
     tokio::task::spawn_blocking(move || produce_at_rate(&producer, records, &sent)).await??;
     let mut times = Vec::new();
     while let Some(more) = readers.join_next().await {

@@ -42,7 +42,10 @@ async fn send_to_a_new_broker(booking: &Booking, id: &str) -> Vec<LogRecord> {
         partition: producer.send(probe).await.unwrap().partition,
     };
     let pool = ReaderPool::new(&cluster, &reading, 1);
-    let stretch = pool.read(&partition, 0, i64::MAX, EVENTS).await.unwrap();
+    let stretch = pool
+        .read(&partition, 0, i64::MAX, EVENTS, 1 << 20)
+        .await
+        .unwrap();
     stretch.records
 }
 

@@ -7,24 +7,51 @@ use crate::world::{FAR_MS, THEN_MS, World, now_ms};
 const HOUR_MS: i64 = 3_600_000;
 
 fn deciding(world: &World, partition: i32, event: &str, logged_at_ms: i64) -> Share {
-    Share { decisions: vec![world.decision(event, logged_at_ms)], ..world.share(partition, None, 1) }
+    Share {
+        decisions: vec![world.decision(event, logged_at_ms)],
+        ..world.share(partition, None, 1)
+    }
 }
 
 async fn known(world: &World, event: &str) -> bool {
-    !world.store.decided(&[event_key(event)]).await.unwrap().is_empty()
+    !world
+        .store
+        .decided(&[event_key(event)])
+        .await
+        .unwrap()
+        .is_empty()
 }
 
 #[tokio::test]
 async fn a_decision_is_found_again_as_it_was_stored() {
     let world = World::new().await;
-    world.commit_one(deciding(&world, 0, "a", THEN_MS)).await.unwrap();
-    let found = world.store.decided(&[event_key("a"), event_key("b"), event_key("a")]).await.unwrap();
+    world
+        .commit_one(deciding(&world, 0, "a", THEN_MS))
+        .await
+        .unwrap();
+    let found = world
+        .store
+        .decided(&[event_key("a"), event_key("b"), event_key("a")])
+        .await
+        .unwrap();
     assert_eq!(found.len(), 1);
     let past = &found[&event_key("a")][0];
     let stored = world.decision("a", THEN_MS);
     assert_eq!(
-        (past.plugin, past.version, past.content_hash, past.outcome, past.logged_at_ms),
-        (stored.plugin, stored.version, stored.content_hash, stored.outcome, THEN_MS)
+        (
+            past.plugin,
+            past.version,
+            past.content_hash,
+            past.outcome,
+            past.logged_at_ms
+        ),
+        (
+            stored.plugin,
+            stored.version,
+            stored.content_hash,
+            stored.outcome,
+            THEN_MS
+        )
     );
     assert!(world.store.decided(&[]).await.unwrap().is_empty());
 }
@@ -41,40 +68,83 @@ async fn an_event_is_decided_once_in_a_group_and_across_groups_and_hours() {
             deciding(&world, 3, "b", THEN_MS),
         ])
         .await;
-    let decided = |result: &Result<(), ShareError>| matches!(result, Err(ShareError::AlreadyDecided(_)));
-    assert!(results[0].is_ok() && decided(&results[1]) && decided(&results[2]) && results[3].is_ok(), "{results:?}");
+    let decided =
+        |result: &Result<(), ShareError>| matches!(result, Err(ShareError::AlreadyDecided(_)));
+    assert!(
+        results[0].is_ok() && decided(&results[1]) && decided(&results[2]) && results[3].is_ok(),
+        "{results:?}"
+    );
     for logged_at_ms in [THEN_MS, THEN_MS + 3 * HOUR_MS] {
-        assert!(decided(&world.commit_one(deciding(&world, 4, "a", logged_at_ms)).await));
+        assert!(decided(
+            &world
+                .commit_one(deciding(&world, 4, "a", logged_at_ms))
+                .await
+        ));
     }
     let mut other = deciding(&world, 5, "a", THEN_MS);
     other.decisions[0].plugin = world.plugins[1];
     world.commit_one(other).await.unwrap();
-    assert_eq!(world.store.decided(&[event_key("a")]).await.unwrap()[&event_key("a")].len(), 2);
+    assert_eq!(
+        world.store.decided(&[event_key("a")]).await.unwrap()[&event_key("a")].len(),
+        2
+    );
 }
 
 #[tokio::test]
-async fn decisions_of_an_hour_go_when_the_window_has_passed_it_and_the_event_may_be_decided_again() {
-    let world = World::with(StoreConfig { duplicate_window_hours: 2, ..StoreConfig::default() }).await;
+async fn decisions_of_an_hour_go_when_the_window_has_passed_it_and_the_event_may_be_decided_again()
+{
+    let world = World::with(StoreConfig {
+        duplicate_window_hours: 2,
+        ..StoreConfig::default()
+    })
+    .await;
     for hour in 0..5 {
         let partition = i32::try_from(hour).unwrap();
-        world.commit_one(deciding(&world, partition, &format!("h{hour}"), THEN_MS + hour * HOUR_MS)).await.unwrap();
+        world
+            .commit_one(deciding(
+                &world,
+                partition,
+                &format!("h{hour}"),
+                THEN_MS + hour * HOUR_MS,
+            ))
+            .await
+            .unwrap();
     }
     assert_eq!(world.store.drop_old_decisions().await.unwrap(), 2);
     assert_eq!(world.store.drop_old_decisions().await.unwrap(), 0);
-    for (event, there) in [("h0", false), ("h1", false), ("h2", true), ("h3", true), ("h4", true)] {
+    for (event, there) in [
+        ("h0", false),
+        ("h1", false),
+        ("h2", true),
+        ("h3", true),
+        ("h4", true),
+    ] {
         assert_eq!(known(&world, event).await, there, "{event}");
     }
     // Out of the window: it is not said to be decided, for nobody could find that decision.
-    world.commit_one(deciding(&world, 9, "h0", THEN_MS + 4 * HOUR_MS)).await.unwrap();
+    world
+        .commit_one(deciding(&world, 9, "h0", THEN_MS + 4 * HOUR_MS))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn an_event_from_long_before_the_window_is_known_again_all_the_same() {
-    let world = World::with(StoreConfig { duplicate_window_hours: 2, ..StoreConfig::default() }).await;
-    world.commit_one(deciding(&world, 0, "new", THEN_MS)).await.unwrap();
+    let world = World::with(StoreConfig {
+        duplicate_window_hours: 2,
+        ..StoreConfig::default()
+    })
+    .await;
+    world
+        .commit_one(deciding(&world, 0, "new", THEN_MS))
+        .await
+        .unwrap();
     for (partition, logged_at_ms) in [(1, 0), (2, -1), (3, i64::MIN), (4, THEN_MS - 9 * HOUR_MS)] {
         let event = format!("old{partition}");
-        world.commit_one(deciding(&world, partition, &event, logged_at_ms)).await.unwrap();
+        world
+            .commit_one(deciding(&world, partition, &event, logged_at_ms))
+            .await
+            .unwrap();
         assert!(known(&world, &event).await, "{logged_at_ms}");
     }
     assert_eq!(world.store.drop_old_decisions().await.unwrap(), 0);
@@ -82,10 +152,25 @@ async fn an_event_from_long_before_the_window_is_known_again_all_the_same() {
 
 #[tokio::test]
 async fn a_clock_that_is_wrong_does_not_push_the_window_into_the_future() {
-    let world = World::with(StoreConfig { duplicate_window_hours: 2, ..StoreConfig::default() }).await;
-    world.commit_one(deciding(&world, 0, "now", now_ms())).await.unwrap();
+    let world = World::with(StoreConfig {
+        duplicate_window_hours: 2,
+        ..StoreConfig::default()
+    })
+    .await;
+    world
+        .commit_one(deciding(&world, 0, "now", now_ms()))
+        .await
+        .unwrap();
     for (partition, logged_at_ms) in [(1, FAR_MS), (2, i64::MAX)] {
-        world.commit_one(deciding(&world, partition, &format!("f{partition}"), logged_at_ms)).await.unwrap();
+        world
+            .commit_one(deciding(
+                &world,
+                partition,
+                &format!("f{partition}"),
+                logged_at_ms,
+            ))
+            .await
+            .unwrap();
     }
     world.store.drop_old_decisions().await.unwrap();
     assert!(known(&world, "now").await && known(&world, "f1").await && known(&world, "f2").await);
@@ -93,9 +178,15 @@ async fn a_clock_that_is_wrong_does_not_push_the_window_into_the_future() {
 
 #[tokio::test]
 async fn a_group_over_many_hours_makes_no_more_tables_than_the_window_has_hours() {
-    let world = World::with(StoreConfig { duplicate_window_hours: 2, ..StoreConfig::default() }).await;
+    let world = World::with(StoreConfig {
+        duplicate_window_hours: 2,
+        ..StoreConfig::default()
+    })
+    .await;
     let mut share = world.share(0, None, 1);
-    share.decisions = (0..200).map(|n| world.decision(&format!("e{n}"), THEN_MS + n * HOUR_MS)).collect();
+    share.decisions = (0..200)
+        .map(|n| world.decision(&format!("e{n}"), THEN_MS + n * HOUR_MS))
+        .collect();
     world.commit_one(share).await.unwrap();
     assert!(known(&world, "e0").await && known(&world, "e199").await);
     assert_eq!(world.store.drop_old_decisions().await.unwrap(), 0);
@@ -103,7 +194,11 @@ async fn a_group_over_many_hours_makes_no_more_tables_than_the_window_has_hours(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looking_up_goes_on_while_hours_are_made_and_dropped() {
-    let world = World::with(StoreConfig { duplicate_window_hours: 1, ..StoreConfig::default() }).await;
+    let world = World::with(StoreConfig {
+        duplicate_window_hours: 1,
+        ..StoreConfig::default()
+    })
+    .await;
     let store = world.store.clone();
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let reader = tokio::spawn(async move {
@@ -116,7 +211,15 @@ async fn looking_up_goes_on_while_hours_are_made_and_dropped() {
     });
     for n in 0..40 {
         let partition = i32::try_from(n).unwrap();
-        world.commit_one(deciding(&world, partition, &format!("e{n}"), THEN_MS + n * HOUR_MS)).await.unwrap();
+        world
+            .commit_one(deciding(
+                &world,
+                partition,
+                &format!("e{n}"),
+                THEN_MS + n * HOUR_MS,
+            ))
+            .await
+            .unwrap();
         world.store.drop_old_decisions().await.unwrap();
     }
     stop.send(()).unwrap();

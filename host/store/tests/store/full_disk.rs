@@ -22,7 +22,11 @@ fn a_full_disk_is_said_to_be_one_nothing_is_lost_and_writing_goes_on_when_there_
         // Without this the kernel would kill the process instead of failing the write.
         .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "full_disk::child_whose_disk_is_full", "--ignored"])
+        .args([
+            "--exact",
+            "full_disk::child_whose_disk_is_full",
+            "--ignored",
+        ])
         .env(FOLDER, folder.path())
         .status()
         .unwrap();
@@ -30,7 +34,14 @@ fn a_full_disk_is_said_to_be_one_nothing_is_lost_and_writing_goes_on_when_there_
 }
 
 fn limit_file_size(bytes: Option<u64>) {
-    setrlimit(Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+    setrlimit(
+        Resource::Fsize,
+        Rlimit {
+            current: bytes,
+            maximum: None,
+        },
+    )
+    .unwrap();
 }
 
 fn shares(world: &World, from: i64) -> Vec<Share> {
@@ -38,9 +49,12 @@ fn shares(world: &World, from: i64) -> Vec<Share> {
         .map(|partition| {
             let mut share = world.share(partition, (from > 0).then_some(from), from + 1);
             for n in 0..10 {
-                share.effects.push(world.notify(&format!("p{partition}-{from}-{n}"), None));
+                share
+                    .effects
+                    .push(world.notify(&format!("p{partition}-{from}-{n}"), None));
             }
-            share.state = vec![world.state(from * 4 + i64::from(partition), &[("k", Some(&[0; 9_000]))])];
+            share.state =
+                vec![world.state(from * 4 + i64::from(partition), &[("k", Some(&[0; 9_000]))])];
             share
         })
         .collect()
@@ -50,7 +64,9 @@ fn shares(world: &World, from: i64) -> Vec<Share> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the child of another test"]
 async fn child_whose_disk_is_full() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
+        return;
+    };
     let world = World::at(&folder, StoreConfig::default()).await;
     limit_file_size(Some(LIMIT_BYTES));
     let mut done = 0;
@@ -64,12 +80,20 @@ async fn child_whose_disk_is_full() {
     };
     assert!(done > 0);
     for result in &results {
-        assert!(matches!(result, Err(ShareError::Unavailable(_))), "{result:?}");
+        assert!(
+            matches!(result, Err(ShareError::Unavailable(_))),
+            "{result:?}"
+        );
     }
     check(&world, done).await;
     for _ in 0..3 {
         let again = world.store.commit(&shares(&world, done)).await;
-        assert!(again.iter().all(|result| matches!(result, Err(ShareError::Unavailable(_)))), "{again:?}");
+        assert!(
+            again
+                .iter()
+                .all(|result| matches!(result, Err(ShareError::Unavailable(_)))),
+            "{again:?}"
+        );
     }
     check(&world, done).await;
 
@@ -89,7 +113,15 @@ async fn check(world: &World, done: i64) {
     for partition in 0..4 {
         assert_eq!(world.head(partition).await, Some(done));
     }
-    let offsets: Vec<u64> = world.history("user:ada").await.into_iter().map(|(offset, _)| offset).collect();
+    let offsets: Vec<u64> = world
+        .history("user:ada")
+        .await
+        .into_iter()
+        .map(|(offset, _)| offset)
+        .collect();
     assert_eq!(offsets, (1..=done.cast_unsigned() * 40).collect::<Vec<_>>());
-    assert_eq!(world.store.state_version(world.plugins[0]).await.unwrap(), done * 4);
+    assert_eq!(
+        world.store.state_version(world.plugins[0]).await.unwrap(),
+        done * 4
+    );
 }

@@ -15,7 +15,10 @@ async fn one_bad_share_does_not_stop_the_others_wherever_it_stands() {
         let world = World::new().await;
         let group: Vec<Share> = (0..7)
             .map(|partition| {
-                let mut share = world.share_with(partition, vec![world.notify(&format!("e{partition}"), None)]);
+                let mut share = world.share_with(
+                    partition,
+                    vec![world.notify(&format!("e{partition}"), None)],
+                );
                 // Each follows on the one before, in the reverse order of the group.
                 share.state = vec![world.state(i64::from(6 - partition), &[("k", Some(b"v"))])];
                 if partition == bad {
@@ -37,11 +40,23 @@ async fn one_bad_share_does_not_stop_the_others_wherever_it_stands() {
                 assert_eq!(result, &Ok(()), "share {partition} beside bad share {bad}");
             }
         }
-        assert_eq!(world.store.state_version(world.plugins[0]).await.unwrap(), 6);
-        let offsets: Vec<u64> = world.history("user:ada").await.into_iter().map(|(offset, _)| offset).collect();
+        assert_eq!(
+            world.store.state_version(world.plugins[0]).await.unwrap(),
+            6
+        );
+        let offsets: Vec<u64> = world
+            .history("user:ada")
+            .await
+            .into_iter()
+            .map(|(offset, _)| offset)
+            .collect();
         assert_eq!(offsets, [1, 2, 3, 4, 5, 6]);
         assert_eq!(world.head(bad).await, None);
-        let heard: Vec<u64> = world.heard().iter().map(|publication| publication.offset).collect();
+        let heard: Vec<u64> = world
+            .heard()
+            .iter()
+            .map(|publication| publication.offset)
+            .collect();
         assert_eq!(heard, [1, 2, 3, 4, 5, 6]);
     }
 }
@@ -51,7 +66,10 @@ async fn the_store_works_on_after_a_refusal() {
     let world = World::new().await;
     let mut share = world.share(0, None, 1);
     share.dead_letters = vec![world.dead_letter(1, vec![0; 1_000_000_001])];
-    assert!(matches!(world.commit_one(share).await, Err(ShareError::Refused(_))));
+    assert!(matches!(
+        world.commit_one(share).await,
+        Err(ShareError::Refused(_))
+    ));
     world.commit_one(world.share(0, None, 1)).await.unwrap();
     assert_eq!(world.head(0).await, Some(1));
 }
@@ -64,7 +82,9 @@ async fn a_group_larger_than_any_statement_is_written_whole() {
             let mut share = world.share(partition, None, 5);
             for n in 0..5 {
                 let event = format!("e{partition}-{n}");
-                share.effects.push(world.notify(&event, Some(&format!("k{n}"))));
+                share
+                    .effects
+                    .push(world.notify(&event, Some(&format!("k{n}"))));
                 share.decisions.push(world.decision(&event, THEN_MS));
             }
             share
@@ -72,7 +92,12 @@ async fn a_group_larger_than_any_statement_is_written_whole() {
         .collect();
     let results = world.store.commit(&shares).await;
     assert!(results.iter().all(Result::is_ok));
-    let offsets: Vec<u64> = world.history("user:ada").await.into_iter().map(|(offset, _)| offset).collect();
+    let offsets: Vec<u64> = world
+        .history("user:ada")
+        .await
+        .into_iter()
+        .map(|(offset, _)| offset)
+        .collect();
     assert_eq!(offsets, (1..=1_500).collect::<Vec<_>>());
     assert_eq!(world.inbox(&["user:ada"]).await.len(), 5);
 }
@@ -90,21 +115,38 @@ async fn a_commit_that_is_dropped_leaves_all_or_nothing_and_what_stands_is_told(
         let mut commit = Box::pin(world.store.commit(&group));
         // Polled a few times and dropped wherever that is.
         for _ in 0..round {
-            if std::future::poll_fn(|cx| std::task::Poll::Ready(commit.as_mut().poll(cx))).await.is_ready() {
+            if std::future::poll_fn(|cx| std::task::Poll::Ready(commit.as_mut().poll(cx)))
+                .await
+                .is_ready()
+            {
                 break;
             }
             tokio::task::yield_now().await;
         }
         drop(commit);
         // Waits until the writer is free: what was on its way is written or not.
-        world.store.log("cluster", "booking-events", THEN_MS).await.unwrap();
+        world
+            .store
+            .log("cluster", "booking-events", THEN_MS)
+            .await
+            .unwrap();
         next = world.head(0).await;
         assert!(next == expected || next == Some(to), "{next:?}");
     }
     let stored = world.history("user:ada").await;
     let expected: Vec<String> = (1..=next.unwrap_or(0)).map(|n| format!("e{n}")).collect();
-    assert_eq!(stored, entries(&expected.iter().map(String::as_str).collect::<Vec<_>>()));
-    assert_eq!(world.heard().iter().map(crate::world::line).collect::<Vec<_>>(), stored);
+    assert_eq!(
+        stored,
+        entries(&expected.iter().map(String::as_str).collect::<Vec<_>>())
+    );
+    assert_eq!(
+        world
+            .heard()
+            .iter()
+            .map(crate::world::line)
+            .collect::<Vec<_>>(),
+        stored
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,13 +169,19 @@ async fn groups_at_the_same_time_are_heard_in_the_order_of_offsets() {
         });
     }
     writers.join_all().await;
-    let heard: Vec<u64> = world.heard().iter().map(|publication| publication.offset).collect();
+    let heard: Vec<u64> = world
+        .heard()
+        .iter()
+        .map(|publication| publication.offset)
+        .collect();
     assert_eq!(heard, (1..=160).collect::<Vec<_>>());
     let stored = world.history("user:ada").await;
     for partition in 0..8 {
         let own = format!("p{partition}-");
-        let order: Vec<String> =
-            stored.iter().filter_map(|(_, event)| event.strip_prefix(&own).map(str::to_owned)).collect();
+        let order: Vec<String> = stored
+            .iter()
+            .filter_map(|(_, event)| event.strip_prefix(&own).map(str::to_owned))
+            .collect();
         assert_eq!(order, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
     }
 }
@@ -141,8 +189,15 @@ async fn groups_at_the_same_time_are_heard_in_the_order_of_offsets() {
 #[tokio::test]
 async fn effects_of_a_share_keep_their_order_in_the_stream() {
     let world = World::new().await;
-    let effects: Vec<Effect> = (0..40).map(|n| world.notify(&format!("e{n}"), None)).collect();
+    let effects: Vec<Effect> = (0..40)
+        .map(|n| world.notify(&format!("e{n}"), None))
+        .collect();
     world.effects(0, effects).await;
-    let order: Vec<String> = world.history("user:ada").await.into_iter().map(|(_, event)| event).collect();
+    let order: Vec<String> = world
+        .history("user:ada")
+        .await
+        .into_iter()
+        .map(|(_, event)| event)
+        .collect();
     assert_eq!(order, (0..40).map(|n| format!("e{n}")).collect::<Vec<_>>());
 }

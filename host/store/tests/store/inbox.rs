@@ -17,31 +17,64 @@ fn at(world: &World, event: &str, stream: &str, time_ms: i64) -> Effect {
 async fn pages_over_several_streams_follow_each_other_newest_first_without_a_gap() {
     let world = World::new().await;
     let streams: Vec<String> = (0..50).map(|n| format!("group:g{n}")).collect();
-    let effects = (0..200_usize)
-        .map(|n| at(&world, &format!("e{n}"), &streams[n * 7 % 50], THEN_MS + i64::try_from(n).unwrap()))
-        .collect();
-    world.effects(0, effects).await;
+    for group in 0..4_usize {
+        let effects = (0..50)
+            .map(|n| {
+                at(
+                    &world,
+                    &format!("{group}-{n}"),
+                    &streams[n * 7 % 25],
+                    THEN_MS,
+                )
+            })
+            .collect();
+        world.effects(i32::try_from(group).unwrap(), effects).await;
+        let committed = now_ms();
+        while now_ms() == committed {
+            tokio::task::yield_now().await;
+        }
+    }
     let mut seen = Vec::new();
     let mut before: Option<InboxCursor> = None;
     loop {
         let page = world.store.inbox(&streams, before, 33).await.unwrap();
         let Some(last) = page.last() else { break };
         before = Some(last.cursor);
-        seen.extend(page.into_iter().map(|item| item.notification.event_id));
+        seen.extend(page.into_iter().map(|item| item.notification));
     }
-    assert_eq!(seen, (0..200).rev().map(|n| format!("e{n}")).collect::<Vec<_>>());
+    assert_eq!(seen.len(), 200);
+    let groups: Vec<&str> = seen.iter().map(|n| &n.event_id[..1]).collect();
+    assert!(groups.is_sorted_by(|a, b| a >= b), "newest first");
+    for stream in &streams[..25] {
+        let offsets: Vec<u64> = seen
+            .iter()
+            .filter(|n| *n.stream == **stream)
+            .map(|n| n.offset)
+            .collect();
+        assert_eq!(offsets, (1..=8).rev().collect::<Vec<_>>());
+    }
     assert!(world.store.inbox(&[], None, 10).await.unwrap().is_empty());
     let twice = [streams[0].clone(), streams[0].clone()];
-    assert_eq!(world.store.inbox(&twice, None, 1_000).await.unwrap().len(), 4);
+    assert_eq!(
+        world.store.inbox(&twice, None, 1_000).await.unwrap().len(),
+        8
+    );
 }
 
 #[tokio::test]
 async fn what_was_sent_later_for_an_older_event_stands_where_it_was_shown() {
     let world = World::new().await;
     let mut reminder = world.notification("reminder");
-    reminder.deliver_at_ms = Some(THEN_MS + 5_000);
+    let soon = now_ms() + 100;
+    reminder.deliver_at_ms = Some(soon);
     let newer = at(&world, "newer", "user:ada", THEN_MS + 1_000);
-    world.effects(0, vec![Effect::Notify(Box::new(reminder)), newer]).await;
+    world
+        .effects(0, vec![Effect::Notify(Box::new(reminder)), newer])
+        .await;
+    while now_ms() < soon {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.store.release_due().await.unwrap(), 1);
     assert_eq!(world.inbox(&["user:ada"]).await, ["reminder", "newer"]);
 }
 
@@ -54,7 +87,9 @@ async fn what_expires_leaves_the_inbox_by_itself() {
         Effect::Notify(Box::new(new))
     };
     let soon = now_ms() + 300;
-    world.effects(0, vec![expiring("soon", soon), expiring("never", FAR_MS)]).await;
+    world
+        .effects(0, vec![expiring("soon", soon), expiring("never", FAR_MS)])
+        .await;
     while now_ms() < soon {
         tokio::task::yield_now().await;
     }
@@ -65,28 +100,49 @@ async fn what_expires_leaves_the_inbox_by_itself() {
 async fn the_first_page_of_a_long_stream_costs_about_what_that_of_a_short_one_does() {
     let world = World::new().await;
     for partition in 0..20 {
-        let effects = (0..1_000).map(|n| world.notify(&format!("e{partition}-{n}"), None)).collect();
+        let effects = (0..1_000)
+            .map(|n| world.notify(&format!("e{partition}-{n}"), None))
+            .collect();
         world.effects(partition, effects).await;
     }
-    world.effects(99, (0..60).map(|n| at(&world, &format!("s{n}"), "user:short", THEN_MS)).collect()).await;
+    world
+        .effects(
+            99,
+            (0..60)
+                .map(|n| at(&world, &format!("s{n}"), "user:short", THEN_MS))
+                .collect(),
+        )
+        .await;
     let mut best = [f64::MAX; 2];
     for _ in 0..20 {
         for (best, stream) in best.iter_mut().zip(["user:short", "user:ada"]) {
             let streams = [stream.to_owned()];
             let started = Instant::now();
-            assert_eq!(world.store.inbox(&streams, None, 50).await.unwrap().len(), 50);
+            assert_eq!(
+                world.store.inbox(&streams, None, 50).await.unwrap().len(),
+                50
+            );
             *best = best.min(started.elapsed().as_secs_f64());
         }
     }
     // Sorting 20,000 entries would take some 20 times as long.
-    assert!(best[1] < best[0] * 3.0, "short {:.6} s, long {:.6} s", best[0], best[1]);
+    assert!(
+        best[1] < best[0] * 3.0,
+        "short {:.6} s, long {:.6} s",
+        best[0],
+        best[1]
+    );
 }
 
 #[tokio::test]
 async fn a_withdrawal_is_no_item_of_the_inbox() {
     let world = World::new().await;
     let share = Share {
-        effects: vec![world.notify("a", Some("k")), world.withdraw("b", "k"), world.notify("c", None)],
+        effects: vec![
+            world.notify("a", Some("k")),
+            world.withdraw("b", "k"),
+            world.notify("c", None),
+        ],
         ..world.share(0, None, 1)
     };
     world.commit_one(share).await.unwrap();

@@ -26,7 +26,10 @@ fn group(world: &World, from: i64) -> Vec<Share> {
             }];
             share.decisions = vec![world.decision(&event, THEN_MS + from * 60_000)];
             let version = from * i64::from(PARTITIONS) + i64::from(partition);
-            share.state = vec![world.state(version, &[("counter", Some((version + 1).to_string().as_bytes()))])];
+            share.state = vec![world.state(
+                version,
+                &[("counter", Some((version + 1).to_string().as_bytes()))],
+            )];
             share
         })
         .collect()
@@ -36,7 +39,9 @@ fn group(world: &World, from: i64) -> Vec<Share> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the child of another test"]
 async fn child_that_commits_until_it_is_killed() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
+        return;
+    };
     let world = World::at(&folder, config()).await;
     let mut from = world.head(0).await.unwrap_or(0);
     println!("commits from {from}");
@@ -53,12 +58,21 @@ async fn child_that_commits_until_it_is_killed() {
 }
 
 fn config() -> StoreConfig {
-    StoreConfig { duplicate_window_hours: 1, history_per_stream: 100, ..StoreConfig::default() }
+    StoreConfig {
+        duplicate_window_hours: 1,
+        history_per_stream: 100,
+        ..StoreConfig::default()
+    }
 }
 
 fn spawn(folder: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "killed::child_that_commits_until_it_is_killed", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "killed::child_that_commits_until_it_is_killed",
+            "--ignored",
+            "--nocapture",
+        ])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .spawn()
@@ -84,30 +98,56 @@ async fn after_each_kill_there_is_no_half_group_and_no_gap() {
         assert!(now >= committed, "what was committed is still there");
         committed = now;
     }
-    assert!(committed > 30, "the children have done some work: {committed}");
+    assert!(
+        committed > 30,
+        "the children have done some work: {committed}"
+    );
 }
 
 async fn check(folder: &Path) -> i64 {
     let world = World::at(folder, config()).await;
     let next = world.head(0).await.unwrap_or(0);
     for partition in 1..PARTITIONS {
-        assert_eq!(world.head(partition).await.unwrap_or(0), next, "all cursors of a group moved together");
+        assert_eq!(
+            world.head(partition).await.unwrap_or(0),
+            next,
+            "all cursors of a group moved together"
+        );
     }
     let total = next * i64::from(PARTITIONS);
-    assert_eq!(world.store.state_version(world.plugins[0]).await.unwrap(), total);
-    let counter = world.value("counter").await.map(|value| String::from_utf8(value).unwrap());
+    assert_eq!(
+        world.store.state_version(world.plugins[0]).await.unwrap(),
+        total
+    );
+    let counter = world
+        .value("counter")
+        .await
+        .map(|value| String::from_utf8(value).unwrap());
     assert_eq!(counter, (total > 0).then(|| total.to_string()));
 
     let head = world.store.stream_head("user:ada").await.unwrap();
     assert_eq!(head.offset, total.cast_unsigned(), "one entry an event");
-    let offsets: Vec<u64> = world.history("user:ada").await.into_iter().map(|(offset, _)| offset).collect();
-    assert_eq!(offsets, (head.trimmed_through + 1..=head.offset).collect::<Vec<_>>());
+    let offsets: Vec<u64> = world
+        .history("user:ada")
+        .await
+        .into_iter()
+        .map(|(offset, _)| offset)
+        .collect();
+    assert_eq!(
+        offsets,
+        (head.trimmed_through + 1..=head.offset).collect::<Vec<_>>()
+    );
 
     // The newest hour is always within the window.
     let recent: Vec<[u8; 16]> = ((next - 50).max(0)..next)
-        .flat_map(|from| (0..PARTITIONS).map(move |partition| event_key(&format!("p{partition}-{from}"))))
+        .flat_map(|from| {
+            (0..PARTITIONS).map(move |partition| event_key(&format!("p{partition}-{from}")))
+        })
         .collect();
-    assert_eq!(world.store.decided(&recent).await.unwrap().len(), recent.len());
+    assert_eq!(
+        world.store.decided(&recent).await.unwrap().len(),
+        recent.len()
+    );
     let after = event_key(&format!("p0-{next}"));
     assert!(world.store.decided(&[after]).await.unwrap().is_empty());
 

@@ -17,8 +17,17 @@ enum When {
 
 #[derive(Debug, Clone)]
 enum Op {
-    Notify { stream: u8, plugin: u8, key: Option<u8>, when: When },
-    Withdraw { stream: u8, plugin: u8, key: u8 },
+    Notify {
+        stream: u8,
+        plugin: u8,
+        key: Option<u8>,
+        when: When,
+    },
+    Withdraw {
+        stream: u8,
+        plugin: u8,
+        key: u8,
+    },
     /// An earlier effect comes once more.
     Repeat(prop::sample::Index),
 }
@@ -56,7 +65,12 @@ impl Model {
     fn apply(&mut self, event: usize, op: &Op) {
         match *op {
             Op::Repeat(_) => {}
-            Op::Notify { stream, plugin, key, when } => {
+            Op::Notify {
+                stream,
+                plugin,
+                key,
+                when,
+            } => {
                 if !self.stored.insert(event) {
                     return;
                 }
@@ -66,12 +80,26 @@ impl Model {
                     }
                 }
                 let (seen, stands) = (when == When::Now, matches!(when, When::Now | When::Later));
-                self.notifications.push(Shown { event, stream, plugin, key, seen, stands });
+                self.notifications.push(Shown {
+                    event,
+                    stream,
+                    plugin,
+                    key,
+                    seen,
+                    stands,
+                });
                 if seen {
-                    self.streams.entry(stream).or_default().push(format!("e{event}"));
+                    self.streams
+                        .entry(stream)
+                        .or_default()
+                        .push(format!("e{event}"));
                 }
             }
-            Op::Withdraw { stream, plugin, key } => {
+            Op::Withdraw {
+                stream,
+                plugin,
+                key,
+            } => {
                 if self.stored.contains(&event) {
                     return;
                 }
@@ -82,13 +110,21 @@ impl Model {
                 }
                 if seen {
                     self.stored.insert(event);
-                    self.streams.entry(stream).or_default().push(format!("-e{event}"));
+                    self.streams
+                        .entry(stream)
+                        .or_default()
+                        .push(format!("-e{event}"));
                 }
             }
         }
     }
 
-    fn with_key(&mut self, stream: u8, plugin: u8, key: Option<u8>) -> impl Iterator<Item = &mut Shown> {
+    fn with_key(
+        &mut self,
+        stream: u8,
+        plugin: u8,
+        key: Option<u8>,
+    ) -> impl Iterator<Item = &mut Shown> {
         self.notifications
             .iter_mut()
             .filter(move |shown| (shown.stream, shown.plugin, shown.key) == (stream, plugin, key))
@@ -96,18 +132,29 @@ impl Model {
 
     fn inbox(&self, stream: u8) -> BTreeSet<String> {
         let standing = |shown: &&Shown| shown.stream == stream && shown.stands && shown.seen;
-        self.notifications.iter().filter(standing).map(|shown| format!("e{}", shown.event)).collect()
+        self.notifications
+            .iter()
+            .filter(standing)
+            .map(|shown| format!("e{}", shown.event))
+            .collect()
     }
 
     fn waits(&self) -> bool {
-        self.notifications.iter().any(|shown| shown.stands && !shown.seen)
+        self.notifications
+            .iter()
+            .any(|shown| shown.stands && !shown.seen)
     }
 }
 
 fn effect(world: &World, event: usize, op: &Op) -> Effect {
     let name = format!("e{event}");
     match *op {
-        Op::Notify { stream, plugin, key, when } => {
+        Op::Notify {
+            stream,
+            plugin,
+            key,
+            when,
+        } => {
             let base = world.notification(&name);
             let (deliver_at_ms, expires_at_ms) = match when {
                 When::Now => (None, None),
@@ -124,7 +171,11 @@ fn effect(world: &World, event: usize, op: &Op) -> Effect {
                 ..base
             }))
         }
-        Op::Withdraw { stream, plugin, key } => {
+        Op::Withdraw {
+            stream,
+            plugin,
+            key,
+        } => {
             let base = world.notification(&name);
             Effect::Withdraw(Box::new(NewWithdrawal {
                 id: NotificationId::derive(THEN_MS, &name, "one", "", "\0withdrawal", None, 0),

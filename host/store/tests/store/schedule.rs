@@ -6,7 +6,13 @@ use carillon_store::{Effect, NotificationId};
 
 use crate::world::{FAR_MS, World, entries, line, now_ms};
 
-fn later(world: &World, event: &str, key: Option<&str>, deliver_at_ms: i64, expires_at_ms: Option<i64>) -> Effect {
+fn later(
+    world: &World,
+    event: &str,
+    key: Option<&str>,
+    deliver_at_ms: i64,
+    expires_at_ms: Option<i64>,
+) -> Effect {
     let mut new = world.notification(event);
     new.collapse_key = key.map(str::to_owned);
     new.deliver_at_ms = Some(deliver_at_ms);
@@ -20,7 +26,13 @@ async fn release_until(world: &World, until_ms: i64) -> usize {
     let mut released = 0;
     for _ in 0..10_000 {
         released += world.store.release_due().await.unwrap();
-        if world.store.next_due_ms().await.unwrap().is_none_or(|due| due > until_ms) {
+        if world
+            .store
+            .next_due_ms()
+            .await
+            .unwrap()
+            .is_none_or(|due| due > until_ms)
+        {
             return released;
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -44,21 +56,42 @@ async fn a_notification_gets_its_offset_when_its_time_comes_in_the_order_of_time
         )
         .await;
     assert_eq!(world.history("user:ada").await, entries(&["now"]));
-    tokio::time::timeout(Duration::from_secs(10), world.store.waiting_stored()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), world.store.waiting_stored())
+        .await
+        .unwrap();
     assert_eq!(release_until(&world, soon + 1).await, 2);
-    assert_eq!(world.history("user:ada").await, entries(&["now", "first", "second"]));
-    assert_eq!(world.heard().iter().map(line).collect::<Vec<_>>(), entries(&["now", "first", "second"]));
+    assert_eq!(
+        world.history("user:ada").await,
+        entries(&["now", "first", "second"])
+    );
+    assert_eq!(
+        world.heard().iter().map(line).collect::<Vec<_>>(),
+        entries(&["now", "first", "second"])
+    );
     assert_eq!(world.store.next_due_ms().await.unwrap(), Some(FAR_MS));
     world.effects(1, vec![world.notify("after", None)]).await;
-    assert_eq!(world.history("user:ada").await.last(), Some(&(4, "after".to_owned())));
+    assert_eq!(
+        world.history("user:ada").await.last(),
+        Some(&(4, "after".to_owned()))
+    );
 }
 
 #[tokio::test]
 async fn what_becomes_visible_replaces_what_stood_before_it_and_only_that() {
     let world = World::new().await;
     let soon = now_ms() + 200;
-    world.effects(0, vec![world.notify("old", Some("k")), world.notify("other", Some("l"))]).await;
-    world.effects(1, vec![later(&world, "new", Some("k"), soon, None)]).await;
+    world
+        .effects(
+            0,
+            vec![
+                world.notify("old", Some("k")),
+                world.notify("other", Some("l")),
+            ],
+        )
+        .await;
+    world
+        .effects(1, vec![later(&world, "new", Some("k"), soon, None)])
+        .await;
     release_until(&world, soon).await;
     let mut inbox = world.inbox(&["user:ada"]).await;
     inbox.sort();
@@ -73,7 +106,12 @@ async fn what_expired_while_nobody_released_is_put_aside_and_has_replaced_what_s
     let world = World::new().await;
     let soon = now_ms() + 100;
     world.effects(0, vec![world.notify("old", Some("k"))]).await;
-    world.effects(1, vec![later(&world, "late", Some("k"), soon, Some(soon + 1))]).await;
+    world
+        .effects(
+            1,
+            vec![later(&world, "late", Some("k"), soon, Some(soon + 1))],
+        )
+        .await;
     while now_ms() < soon + 2 {
         tokio::task::yield_now().await;
     }
@@ -99,5 +137,8 @@ async fn many_that_are_due_at_once_become_visible_without_a_gap() {
     world.effects(0, effects).await;
     assert_eq!(release_until(&world, soon).await, 1_200);
     let expected: Vec<String> = (0..1_200).map(|n| format!("e{n}")).collect();
-    assert_eq!(world.history("user:ada").await, entries(&expected.iter().map(String::as_str).collect::<Vec<_>>()));
+    assert_eq!(
+        world.history("user:ada").await,
+        entries(&expected.iter().map(String::as_str).collect::<Vec<_>>())
+    );
 }

@@ -5,7 +5,10 @@ use carillon_store::{Share, ShareError};
 use crate::world::{THEN_MS, World};
 
 fn writing(world: &World, partition: i32, base: i64, key: &str, value: Option<&[u8]>) -> Share {
-    Share { state: vec![world.state(base, &[(key, value)])], ..world.share(partition, None, 1) }
+    Share {
+        state: vec![world.state(base, &[(key, value)])],
+        ..world.share(partition, None, 1)
+    }
 }
 
 #[tokio::test]
@@ -18,8 +21,14 @@ async fn shares_of_a_group_are_accepted_in_any_order_and_the_last_version_wins()
     ];
     assert_eq!(world.store.commit(&group).await, [Ok(()), Ok(()), Ok(())]);
     assert_eq!(world.value("k").await.as_deref(), Some(b"third".as_slice()));
-    assert_eq!(world.store.state_version(world.plugins[0]).await.unwrap(), 3);
-    assert_eq!(world.store.state_version(world.plugins[1]).await.unwrap(), 0);
+    assert_eq!(
+        world.store.state_version(world.plugins[0]).await.unwrap(),
+        3
+    );
+    assert_eq!(
+        world.store.state_version(world.plugins[1]).await.unwrap(),
+        0
+    );
     assert_eq!(world.store.state_bytes(world.plugins[0]).await.unwrap(), 6);
 }
 
@@ -38,28 +47,53 @@ async fn a_share_that_falls_takes_with_it_all_that_was_computed_on_top_of_it() {
     let results = world.store.commit(&group).await;
     assert_eq!(results[0], Ok(()));
     assert!(matches!(results[1], Err(ShareError::Fenced { .. })));
-    assert_eq!(results[2..], [Err(ShareError::StateConflict), Err(ShareError::StateConflict), Ok(())]);
+    assert_eq!(
+        results[2..],
+        [
+            Err(ShareError::StateConflict),
+            Err(ShareError::StateConflict),
+            Ok(())
+        ]
+    );
     assert_eq!(world.head(2).await, None);
-    assert_eq!(world.store.state_version(world.plugins[0]).await.unwrap(), 1);
+    assert_eq!(
+        world.store.state_version(world.plugins[0]).await.unwrap(),
+        1
+    );
     assert_eq!(world.value("c").await, None);
 }
 
 #[tokio::test]
 async fn two_shares_that_started_from_the_same_version_do_not_both_stand() {
     let world = World::new().await;
-    let group = [writing(&world, 0, 0, "n", Some(b"a")), writing(&world, 1, 0, "n", Some(b"b"))];
-    assert_eq!(world.store.commit(&group).await, [Ok(()), Err(ShareError::StateConflict)]);
+    let group = [
+        writing(&world, 0, 0, "n", Some(b"a")),
+        writing(&world, 1, 0, "n", Some(b"b")),
+    ];
+    assert_eq!(
+        world.store.commit(&group).await,
+        [Ok(()), Err(ShareError::StateConflict)]
+    );
     assert_eq!(world.value("n").await.as_deref(), Some(b"a".as_slice()));
-    assert_eq!(world.store.state_version(world.plugins[0]).await.unwrap(), 1);
+    assert_eq!(
+        world.store.state_version(world.plugins[0]).await.unwrap(),
+        1
+    );
 }
 
 #[tokio::test]
 async fn a_share_from_an_older_or_a_later_version_is_refused() {
     let world = World::new().await;
-    world.commit_one(writing(&world, 0, 0, "n", Some(b"a"))).await.unwrap();
+    world
+        .commit_one(writing(&world, 0, 0, "n", Some(b"a")))
+        .await
+        .unwrap();
     for base in [0, 2, -1] {
         let share = writing(&world, 1, base, "n", Some(b"b"));
-        assert_eq!(world.commit_one(share).await, Err(ShareError::StateConflict));
+        assert_eq!(
+            world.commit_one(share).await,
+            Err(ShareError::StateConflict)
+        );
     }
 }
 
@@ -92,9 +126,15 @@ async fn shares_that_cross_over_two_plugins_are_written_together_even_beside_a_b
 #[tokio::test]
 async fn empty_keys_and_values_are_values_too() {
     let world = World::new().await;
-    world.commit_one(writing(&world, 0, 0, "", Some(b""))).await.unwrap();
+    world
+        .commit_one(writing(&world, 0, 0, "", Some(b"")))
+        .await
+        .unwrap();
     assert_eq!(world.value("").await.as_deref(), Some(b"".as_slice()));
-    world.commit_one(writing(&world, 1, 1, "", None)).await.unwrap();
+    world
+        .commit_one(writing(&world, 1, 1, "", None))
+        .await
+        .unwrap();
     assert_eq!(world.value("").await, None);
 }
 
@@ -113,7 +153,11 @@ async fn expired_values_are_swept_once_every_cursor_has_passed_them() {
     let mut later = world.share(0, Some(1), 2);
     later.cursor.logged_at_ms = THEN_MS + 1_000;
     world.commit_one(later).await.unwrap();
-    assert_eq!(world.store.sweep_expired_state().await.unwrap(), 0, "partition 1 has not passed it");
+    assert_eq!(
+        world.store.sweep_expired_state().await.unwrap(),
+        0,
+        "partition 1 has not passed it"
+    );
 
     // A cursor that stays where it is passes nothing, whatever time it tells.
     let mut stays = world.share(1, Some(1), 1);
@@ -124,7 +168,11 @@ async fn expired_values_are_swept_once_every_cursor_has_passed_them() {
     // A lane that leaves the head may stand before the time of the head's last record.
     let mut leaves = world.share(1, Some(1), 3);
     leaves.cursor.logged_at_ms = THEN_MS + 1_000;
-    leaves.detached = vec![carillon_store::Detached { plugin: world.plugins[0], next: 1, retry: None }];
+    leaves.detached = vec![carillon_store::Detached {
+        plugin: world.plugins[0],
+        next: 1,
+        retry: None,
+    }];
     world.commit_one(leaves).await.unwrap();
     assert_eq!(world.store.sweep_expired_state().await.unwrap(), 0);
 

@@ -5,10 +5,26 @@ use carillon_store::StoreConfig;
 use crate::world::World;
 
 async fn trimmed(keep: u32, sent: u64) -> (World, Vec<u64>, u64) {
-    let world = World::with(StoreConfig { history_per_stream: keep, ..StoreConfig::default() }).await;
-    world.effects(0, (1..=sent).map(|n| world.notify(&format!("e{n}"), None)).collect()).await;
+    let world = World::with(StoreConfig {
+        history_per_stream: keep,
+        ..StoreConfig::default()
+    })
+    .await;
+    world
+        .effects(
+            0,
+            (1..=sent)
+                .map(|n| world.notify(&format!("e{n}"), None))
+                .collect(),
+        )
+        .await;
     world.store.trim_streams().await.unwrap();
-    let offsets = world.history("user:ada").await.into_iter().map(|(offset, _)| offset).collect();
+    let offsets = world
+        .history("user:ada")
+        .await
+        .into_iter()
+        .map(|(offset, _)| offset)
+        .collect();
     let head = world.store.stream_head("user:ada").await.unwrap();
     assert_eq!(head.offset, sent);
     (world, offsets, head.trimmed_through)
@@ -19,7 +35,10 @@ async fn the_newest_entries_stay_and_the_mark_tells_which_are_gone() {
     let (world, offsets, through) = trimmed(10, 50).await;
     assert_eq!((offsets, through), ((41..=50).collect(), 40));
     world.effects(1, vec![world.notify("next", None)]).await;
-    assert_eq!(world.history("user:ada").await.last(), Some(&(51, "next".to_owned())));
+    assert_eq!(
+        world.history("user:ada").await.last(),
+        Some(&(51, "next".to_owned()))
+    );
 }
 
 #[tokio::test]
@@ -37,7 +56,11 @@ async fn a_long_stream_is_trimmed_in_several_transactions() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_reads_while_a_stream_is_trimmed_can_tell_what_is_missing() {
-    let world = World::with(StoreConfig { history_per_stream: 10, ..StoreConfig::default() }).await;
+    let world = World::with(StoreConfig {
+        history_per_stream: 10,
+        ..StoreConfig::default()
+    })
+    .await;
     let store = world.store.clone();
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let reader = tokio::spawn(async move {
@@ -46,7 +69,10 @@ async fn whoever_reads_while_a_stream_is_trimmed_can_tell_what_is_missing() {
             let entries = store.history("user:ada", 0, u32::MAX).await.unwrap();
             let after = store.stream_head("user:ada").await.unwrap();
             let first = entries.first().map_or(1, |entry| entry.offset);
-            assert!(first <= after.trimmed_through + 1, "what is gone is marked: {first} {after:?}");
+            assert!(
+                first <= after.trimmed_through + 1,
+                "what is gone is marked: {first} {after:?}"
+            );
             for pair in entries.windows(2) {
                 assert_eq!(pair[0].offset + 1, pair[1].offset, "no gap within");
             }
@@ -55,7 +81,14 @@ async fn whoever_reads_while_a_stream_is_trimmed_can_tell_what_is_missing() {
         looks
     });
     for partition in 0..40 {
-        world.effects(partition, (0..30).map(|n| world.notify(&format!("e{partition}-{n}"), None)).collect()).await;
+        world
+            .effects(
+                partition,
+                (0..30)
+                    .map(|n| world.notify(&format!("e{partition}-{n}"), None))
+                    .collect(),
+            )
+            .await;
         world.store.trim_streams().await.unwrap();
     }
     stop.send(()).unwrap();

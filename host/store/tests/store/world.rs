@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use carillon_store::{
-    CursorMove, DeadLetter, Decision, Effect, Lane, LogId, NewNotification, NewWithdrawal, NotificationId, Outcome,
-    PluginId, Priority, Publication, Publisher, Share, ShareError, Source, StateWrite, StateWrites, Store,
-    StoreConfig, VersionId, event_key,
+    CursorMove, DeadLetter, Decision, Effect, Lane, LogId, NewNotification, NewWithdrawal,
+    NotificationId, Outcome, PluginId, Priority, Publication, Publisher, Share, ShareError, Source,
+    StateWrite, StateWrites, Store, StoreConfig, VersionId, event_key,
 };
 use tempfile::TempDir;
 
@@ -52,10 +52,26 @@ impl World {
         let store = Store::open(folder, config).await.unwrap();
         let heard = Arc::new(Heard::default());
         store.subscribe(Arc::clone(&heard) as Arc<dyn Publisher>);
-        let log = store.log("cluster", "booking-events", THEN_MS).await.unwrap();
-        let plugins = [store.plugin("one").await.unwrap(), store.plugin("two").await.unwrap()];
-        let version = store.plugin_version(plugins[0], "1.0.0", "abc", THEN_MS).await.unwrap();
-        Self { store, log, plugins, version, heard, folder: None }
+        let log = store
+            .log("cluster", "booking-events", THEN_MS)
+            .await
+            .unwrap();
+        let plugins = [
+            store.plugin("one").await.unwrap(),
+            store.plugin("two").await.unwrap(),
+        ];
+        let version = store
+            .plugin_version(plugins[0], "1.0.0", "abc", THEN_MS)
+            .await
+            .unwrap();
+        Self {
+            store,
+            log,
+            plugins,
+            version,
+            heard,
+            folder: None,
+        }
     }
 
     /// A share that moves the head of a partition.
@@ -73,7 +89,10 @@ impl World {
 
     /// A share of a partition of its own.
     pub(crate) fn share_with(&self, partition: i32, effects: Vec<Effect>) -> Share {
-        Share { effects, ..self.share(partition, None, 1) }
+        Share {
+            effects,
+            ..self.share(partition, None, 1)
+        }
     }
 
     pub(crate) fn notification(&self, event: &str) -> NewNotification {
@@ -110,7 +129,15 @@ impl World {
 
     pub(crate) fn withdraw(&self, event: &str, key: &str) -> Effect {
         Effect::Withdraw(Box::new(NewWithdrawal {
-            id: NotificationId::derive(THEN_MS, event, "one", "user:ada", "\0withdrawal", Some(key), 0),
+            id: NotificationId::derive(
+                THEN_MS,
+                event,
+                "one",
+                "user:ada",
+                "\0withdrawal",
+                Some(key),
+                0,
+            ),
             stream: "user:ada".into(),
             plugin: self.plugins[0],
             plugin_name: "one".into(),
@@ -124,7 +151,12 @@ impl World {
     }
 
     pub(crate) fn source(&self, offset: i64) -> Source {
-        Source { log: self.log, partition: 0, offset, logged_at_ms: THEN_MS }
+        Source {
+            log: self.log,
+            partition: 0,
+            offset,
+            logged_at_ms: THEN_MS,
+        }
     }
 
     pub(crate) fn decision(&self, event: &str, logged_at_ms: i64) -> Decision {
@@ -136,7 +168,10 @@ impl World {
             outcome: Outcome::Handled,
             actions: 1,
             attempts: 1,
-            source: Source { logged_at_ms, ..self.source(0) },
+            source: Source {
+                logged_at_ms,
+                ..self.source(0)
+            },
         }
     }
 
@@ -171,7 +206,12 @@ impl World {
     }
 
     pub(crate) async fn value(&self, key: &str) -> Option<Vec<u8>> {
-        self.store.state_value(self.plugins[0], key).await.unwrap().value.map(|(value, _)| value)
+        self.store
+            .state_value(self.plugins[0], key)
+            .await
+            .unwrap()
+            .value
+            .map(|(value, _)| value)
     }
 
     pub(crate) async fn commit_one(&self, share: Share) -> Result<(), ShareError> {
@@ -180,7 +220,9 @@ impl World {
 
     /// Commits effects on a partition of their own.
     pub(crate) async fn effects(&self, partition: i32, effects: Vec<Effect>) {
-        self.commit_one(self.share_with(partition, effects)).await.unwrap();
+        self.commit_one(self.share_with(partition, effects))
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn head(&self, partition: i32) -> Option<i64> {
@@ -197,7 +239,10 @@ impl World {
     pub(crate) async fn inbox(&self, streams: &[&str]) -> Vec<String> {
         let streams: Vec<String> = streams.iter().map(|&stream| stream.to_owned()).collect();
         let items = self.store.inbox(&streams, None, 1_000).await.unwrap();
-        items.into_iter().map(|item| item.notification.event_id).collect()
+        items
+            .into_iter()
+            .map(|item| item.notification.event_id)
+            .collect()
     }
 
     /// What was published, in order.
@@ -209,17 +254,29 @@ impl World {
 /// An entry as offset and event; a withdrawal with a minus before it.
 pub(crate) fn line(publication: &Publication) -> (u64, String) {
     let json = &publication.json;
-    let event = json.split("\"eventId\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-    let sign = if json.starts_with("{\"type\":\"withdrawal\"") { "-" } else { "" };
+    let event = json
+        .split("\"eventId\":\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .unwrap();
+    let sign = if json.starts_with("{\"type\":\"withdrawal\"") {
+        "-"
+    } else {
+        ""
+    };
     (publication.offset, format!("{sign}{event}"))
 }
 
 /// Short for what [`World::history`] answers.
 pub(crate) fn entries(lines: &[&str]) -> Vec<(u64, String)> {
-    (1..).zip(lines.iter().map(|&line| line.to_owned())).collect()
+    (1..)
+        .zip(lines.iter().map(|&line| line.to_owned()))
+        .collect()
 }
 
 pub(crate) fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     i64::try_from(since.as_millis()).unwrap()
 }

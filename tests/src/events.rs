@@ -108,16 +108,34 @@ fn booking_event(seed: u64, number: u32, booking: u32, kind: &str) -> Record {
     )
 }
 
+/// 2025-08-19T00:00:00Z, in milliseconds since 1970.
+const DAY_MS: u64 = 1_755_561_600_000;
+
+/// A UUID of version 7 (RFC 9562, section 5.7) that is the same for the same seed and number.
+fn event_id(seed: u64, at_ms: u64, number: u32) -> String {
+    let (high, low) = (at_ms >> 16, at_ms & 0xffff);
+    format!(
+        "{high:08x}-{low:04x}-7{:03x}-8{:03x}-{:04x}{number:08x}",
+        seed & 0xfff,
+        (seed >> 12) & 0xfff,
+        (seed >> 24) & 0xffff
+    )
+}
+
 fn booking_value(seed: u64, number: u32, booking: u32, kind: &str) -> Value {
     let id = format!("booking-{booking}");
-    let (hour, minute, second) = (number / 3600 % 24, number / 60 % 60, number % 60);
+    // A hundred events a second, as a busy booking service writes them: ids are UUIDs of version 7
+    // and carry the time of the event.
+    let at_ms = u64::from(number) * 10;
+    let (hour, minute) = (at_ms / 3_600_000 % 24, at_ms / 60_000 % 60);
+    let (second, milli) = (at_ms / 1_000 % 60, at_ms % 1_000);
     json!({
-        "eventId": format!("series-{seed}-{number}"),
+        "eventId": event_id(seed, DAY_MS + at_ms % 86_400_000, number),
         "eventType": kind,
         "bookingId": id,
         "userId": format!("user-{}", booking % USERS),
         "resourceId": format!("room-{}", booking % 4),
-        "timestamp": format!("2025-08-19T{hour:02}:{minute:02}:{second:02}Z"),
+        "timestamp": format!("2025-08-19T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"),
         "eventData": {
             "id": id,
             "title": format!("Besprechung {number}"),

@@ -13,6 +13,10 @@ use std::process::ExitCode;
 use arguments::{Arguments, Command, ConfigCommand};
 use clap::Parser as _;
 
+/// Events are many small texts, made on one thread and dropped on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match dispatch(arguments) {

@@ -103,10 +103,11 @@ impl Store {
             .statement_cache_capacity(200)
             .pragma("cache_size", "-65536")
             .pragma("temp_store", "MEMORY")
-            .pragma("wal_autocheckpoint", "4000")
+            // A page that is written again and again goes into the database once a checkpoint.
+            .pragma("wal_autocheckpoint", "16000")
             .pragma("mmap_size", "268435456")
             // After a burst the write-ahead log gives its space back.
-            .pragma("journal_size_limit", "67108864")
+            .pragma("journal_size_limit", "134217728")
             .disable_statement_logging();
         let mut writer = options.clone().connect().await.map_err(open)?;
         sqlx::migrate!("./migrations")

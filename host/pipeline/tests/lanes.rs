@@ -170,7 +170,11 @@ async fn pipeline(
     .unwrap();
     // The embedded broker lets a group wait for the session of a member that has left; in a host
     // it ends with its only member.
-    let consumer = ConsumerConfig { session_timeout_ms: 6_000, heartbeat_interval_ms: 1_000, ..ConsumerConfig::default() };
+    let consumer = ConsumerConfig {
+        session_timeout_ms: 6_000,
+        heartbeat_interval_ms: 1_000,
+        ..ConsumerConfig::default()
+    };
     let mut pipeline = Pipeline::new(
         store.clone(),
         cluster.clone(),

@@ -162,12 +162,11 @@ impl Cluster {
             let metadata = consumer
                 .client()
                 .fetch_metadata(Some("__none"), Duration::from_secs(2));
-            metadata.map(|_| {
-                consumer
-                    .client()
-                    .fetch_cluster_id(Duration::from_secs(2))
-                    .unwrap_or_else(|| "unnamed".to_owned())
-            })
+            // Without it a cursor would not know its log; a name of our own would be another log
+            // as soon as the cluster says its id.
+            let unnamed = || KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownProtocol);
+            let id = consumer.client().fetch_cluster_id(Duration::from_secs(2));
+            metadata.and_then(|_| id.ok_or_else(unnamed))
         })
     }
 

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use crate::error::BusError;
 
+const CONSUMER_SECTION: &str = "notification_service.kafka";
+
 /// Keys that the bus sets itself because a promise hangs on them.
 const OWN_KEYS: [(&str, &str); 6] = [
     ("acks", "every event must be on all in-sync replicas"),
@@ -211,7 +213,7 @@ impl ProducerConfig {
                 ),
             });
         }
-        let mut client = base(SECTION, servers, &self.client_id, &self.properties)?;
+        let mut client = base(servers, &self.client_id);
         client
             .set("acks", "all")
             .set("enable.idempotence", "true")
@@ -225,6 +227,7 @@ impl ProducerConfig {
             // An event may have 1 MiB; a dead letter carries its headers on top.
             .set("message.max.bytes", (2 << 20).to_string())
             .set("compression.type", "lz4");
+        pass_through(&mut client, SECTION, &self.properties)?;
         Ok(client)
     }
 }
@@ -249,7 +252,10 @@ impl ConsumerConfig {
             )
             .set("partition.assignment.strategy", "range,roundrobin")
             .set("queued.max.messages.kbytes", per_partition_kb.to_string())
-            .set("topic.metadata.refresh.interval.ms", "30000");
+            .set("topic.metadata.refresh.interval.ms", "30000")
+            // A pattern must never match it: each dead letter would become another.
+            .set("topic.blacklist", exactly(&self.dead_letter_topic));
+        pass_through(&mut client, CONSUMER_SECTION, &self.properties)?;
         Ok(client)
     }
 
@@ -258,12 +264,7 @@ impl ConsumerConfig {
         servers: &str,
         embedded: bool,
     ) -> Result<ClientConfig, BusError> {
-        let mut client = base(
-            "notification_service.kafka",
-            servers,
-            &self.client_id,
-            &self.properties,
-        )?;
+        let mut client = base(servers, &self.client_id);
         client
             // librdkafka wants the key even where no group is joined.
             .set("group.id", format!("{}.reader", self.group_id))
@@ -279,17 +280,26 @@ impl ConsumerConfig {
             // The in-process broker waits an empty fetch out in full.
             client.set("fetch.wait.max.ms", "5");
         }
+        pass_through(&mut client, CONSUMER_SECTION, &self.properties)?;
         Ok(client)
     }
 }
 
-fn base(
-    section: &'static str,
-    servers: &str,
-    client_id: &str,
-    properties: &BTreeMap<String, String>,
-) -> Result<ClientConfig, BusError> {
+fn base(servers: &str, client_id: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", servers)
+        .set("client.id", client_id)
+        .set("log.connection.close", "false");
+    client
+}
+
+/// Passes an operator's own settings on. They come last: who names a key of librdkafka means it.
+fn pass_through(
+    client: &mut ClientConfig,
+    section: &'static str,
+    properties: &BTreeMap<String, String>,
+) -> Result<(), BusError> {
     for (key, value) in properties {
         if let Some((_, why)) = OWN_KEYS.iter().find(|(own, _)| own == key) {
             return Err(BusError::Config {
@@ -299,9 +309,11 @@ fn base(
         }
         client.set(key, value);
     }
-    client
-        .set("bootstrap.servers", servers)
-        .set("client.id", client_id)
-        .set("log.connection.close", "false");
-    Ok(client)
+    Ok(())
+}
+
+/// A pattern that matches `topic` and nothing else.
+fn exactly(topic: &str) -> String {
+    // Names of topics have letters, digits, dots, underscores and hyphens; only a dot means more.
+    format!("^{}$", topic.replace('.', "\\."))
 }

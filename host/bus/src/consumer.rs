@@ -373,13 +373,17 @@ impl Poller {
     fn poll(&self) {
         match self.client.poll(POLL) {
             None => {}
-            // Each partition has a queue of its own before anything is fetched for it.
-            Some(Ok(message)) => tracing::error!(
-                topic = message.topic(),
-                partition = message.partition(),
-                offset = message.offset(),
-                "a record came by the common queue; its partition is taken up again"
-            ),
+            // Each partition has a queue of its own before anything is fetched for it, so this
+            // does not happen; if it does, the record must not be missing.
+            Some(Ok(message)) => {
+                tracing::error!(
+                    topic = message.topic(),
+                    partition = message.partition(),
+                    offset = message.offset(),
+                    "a record came by the common queue; its partition is taken up again"
+                );
+                self.orders.take_up_again.store(true, Ordering::Release);
+            }
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                 let reason =
                     format!("the Kafka consumer has failed for good ({code}); restart the host");
@@ -449,13 +453,15 @@ impl Poller {
                 }
             }
         }
+        if let Err(error) = self.client.assign(&list) {
+            tracing::error!(%error, "librdkafka refused an assignment; it is tried again");
+            self.not_before = Instant::now() + PAUSE;
+            return;
+        }
         {
             let mut state = self.client.context().state();
             state.given = None;
             state.owned = given;
-        }
-        if let Err(error) = self.client.assign(&list) {
-            tracing::error!(%error, "librdkafka refused an assignment");
         }
         tracing::info!(
             partitions = ready.len(),

@@ -120,6 +120,15 @@ fn validate(configuration: &Configuration) -> Result<()> {
             configuration.store.duplicate_window_hours
         );
     }
+    let kafka = &configuration.notification_service.kafka;
+    let mut read = kafka.topics.all();
+    read.extend(kafka.extra_topics.iter().cloned());
+    if read.contains(&kafka.dead_letter_topic) {
+        bail!(
+            "notification_service.kafka.dead_letter_topic ({}) is also read for events; each dead letter would become another",
+            kafka.dead_letter_topic
+        );
+    }
     let pipeline = &configuration.pipeline;
     for (key, value) in [
         ("max_attempts", u64::from(pipeline.max_attempts)),
@@ -263,6 +272,13 @@ heartbeat_interval_ms = 10000
         let error = carillon_bus::Producer::new(&cluster, &configuration.booking_service.kafka)
             .unwrap_err();
         assert!(error.to_string().contains("acks"), "{error}");
+    }
+
+    #[test]
+    fn the_topic_of_dead_letters_is_not_read_for_events() {
+        let text = "[notification_service.kafka]\nextra_topics = [\"carillon.dead-letters\"]\n";
+        let error = validate(&parsed(text).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("dead_letter_topic"));
     }
 
     #[test]

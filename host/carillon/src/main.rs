@@ -22,10 +22,25 @@ fn main() -> ExitCode {
     match dispatch(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("carillon: {error:#}");
+            eprintln!("carillon: {}", in_words(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, but no sentence twice: many of ours name their cause themselves.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut said, cause| {
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            said = if said.is_empty() {
+                cause
+            } else {
+                format!("{said}: {cause}")
+            };
+        }
+        said
+    })
 }
 
 fn dispatch(arguments: Arguments) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use carillon_booking::{Booking, RelaySettings, Surroundings};
-use carillon_bus::{Cluster, Producer};
+use carillon_bus::{Cluster, ConsumerConfig, Producer};
 use carillon_delivery::run_schedule;
 use carillon_gateway::{Gateway, GatewayParts};
 use carillon_pipeline::Pipeline;
@@ -274,9 +274,12 @@ impl BookingParts {
     ) -> Result<Self> {
         let config = configuration.booking_service.clone();
         let topics = config.kafka.topics.all();
-        cluster
-            .ensure_topics(&configuration.notification_service.kafka, &topics)
-            .await?;
+        // With its own properties: this process may know nothing of the other service's.
+        let client = ConsumerConfig {
+            properties: config.kafka.properties.clone(),
+            ..ConsumerConfig::default()
+        };
+        cluster.ensure_topics(&client, &topics).await?;
         let producer = Producer::new(cluster, &config.kafka)?;
         let booking = Booking::open(folder, config).await?;
         if demo && booking.seed_demo().await? {

@@ -11,7 +11,10 @@ use serde_json::value::RawValue;
 pub(crate) const NAME: &str = "carillon.direct";
 pub(crate) const KIND: &str = "notification.requested";
 
+/// As for plugins.
 const MAX_NAME_BYTES: usize = 256;
+const MAX_TITLE_CHARS: usize = 200;
+const MAX_BODY_BYTES: usize = 64 << 10;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,6 +60,14 @@ fn notify(event: &Event, request: Request) -> Result<Answer, String> {
         return Err(format!(
             "{name:?} cannot be a group, category, collapseKey or link: these have 1 to {MAX_NAME_BYTES} bytes and no control characters"
         ));
+    }
+    if title.chars().count() > MAX_TITLE_CHARS || request.body.len() > MAX_BODY_BYTES {
+        return Err(format!(
+            "eventData.title has more than {MAX_TITLE_CHARS} characters, or eventData.body more than {MAX_BODY_BYTES} bytes"
+        ));
+    }
+    if title.contains(char::is_control) {
+        return Err("eventData.title is more than one line of text".to_owned());
     }
     let recipient = match (request.group, &event.user_id) {
         (Some(group), _) => Recipient::Group(group),

@@ -6,60 +6,30 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use carillon_bus::{Again, Assigned, Partition, PartitionId, PositionLost, ReaderPool, Working};
+use carillon_bus::{Assigned, Partition, PartitionId, PositionLost, Working};
 use carillon_store::{
     Cursor, CursorMove, Detached, Lane as CursorLane, LogId, PluginId, RetryState, Share,
-    ShareError, Store,
+    ShareError,
 };
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use crate::backoff::{now_ms, pause};
 use crate::batch::{Batch, Decoded};
 use crate::calls::{Plan, RunHandle, RunResult, Stop, StopCause};
-use crate::committer::{Committer, Failed};
-use crate::config::PipelineConfig;
+use crate::committer::Failed;
+use crate::context::{Context, taken_away};
 use crate::duplicates::Past;
 use crate::lane::{End, Follow, FollowProgress, Following, INBOX, Lane};
-use crate::offsets::Offsets;
-use crate::plugins::{Handler, PluginTable};
+use crate::plugins::Handler;
 use crate::reach::Reach;
 use crate::state_space::Ticket;
-use crate::workers::Workers;
 
 /// How long a lane that was told to stop may take to bring what it has.
 const GRACE: Duration = Duration::from_millis(20);
 /// A lane's patience begins when a thread takes its run up; it may wait for one this many times
 /// as long.
 const QUEUEING: u32 = 10;
-
-/// What all heads and lanes work with.
-pub(crate) struct Context {
-    pub(crate) store: Store,
-    pub(crate) committer: Committer,
-    pub(crate) workers: Workers,
-    pub(crate) plugins: PluginTable,
-    pub(crate) readers: ReaderPool,
-    pub(crate) offsets: Offsets,
-    pub(crate) again: Again,
-    pub(crate) config: PipelineConfig,
-}
-
-impl Context {
-    /// What is stored after a failed attempt.
-    pub(crate) fn retry_state(&self, attempts: u32, last_error: String) -> RetryState {
-        let first = Duration::from_millis(self.config.retry_backoff_ms);
-        let longest = Duration::from_millis(self.config.max_retry_backoff_ms);
-        let wait = pause(attempts, first, longest);
-        RetryState {
-            attempts,
-            retry_at_ms: now_ms()
-                .saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
-            last_error,
-        }
-    }
-}
 
 pub(crate) struct Head {
     context: Arc<Context>,
@@ -99,6 +69,9 @@ enum Trouble {
     /// The store cannot say where lanes stand.
     #[error("{0}")]
     Store(#[from] carillon_store::StoreError),
+    /// A lane's task has panicked.
+    #[error("the task of a lane has failed: {0}")]
+    Lane(#[from] JoinError),
     /// The host is shutting down.
     #[error("the host is shutting down")]
     ShuttingDown,
@@ -157,7 +130,7 @@ impl Head {
                 biased;
                 () = taken_away(&mut revoked) => return Ok(()),
                 Some(request) = self.follow.1.recv() => self.take_follower(request),
-                Some(ended) = self.tasks.join_next() => self.lane_ended(ended),
+                Some(ended) = self.tasks.join_next() => self.lane_ended(ended)?,
                 records = self.partition.next_batch(records, bytes) => {
                     let start = *self.position.borrow();
                     let batch = Arc::new(Batch::decode(self.id.clone(), self.log, start, records?));
@@ -363,6 +336,7 @@ impl Head {
         }
         for plugin in &joined {
             self.away.remove(plugin);
+            self.reach.ended(*plugin);
         }
         joined.sort_unstable();
         joined
@@ -509,23 +483,16 @@ impl Head {
         let _ = request.answer.send(following);
     }
 
-    fn lane_ended(&mut self, ended: Result<(PluginId, End), tokio::task::JoinError>) {
-        match ended {
-            Ok((_, End::Joined | End::Left)) => {}
-            Ok((plugin, End::Stopped)) => {
+    fn lane_ended(&mut self, ended: Result<(PluginId, End), JoinError>) -> Result<(), Trouble> {
+        match ended? {
+            (_, End::Joined | End::Left) => {}
+            (plugin, End::Stopped) => {
                 self.away.insert(plugin, None);
-            }
-            Err(error) => {
-                tracing::error!(partition = %self.id, %error, "a lane's task has failed; it goes on after a restart")
+                self.reach.ended(plugin);
             }
         }
+        Ok(())
     }
-}
-
-/// Resolves once the partition is taken away.
-pub(crate) async fn taken_away(revoked: &mut watch::Receiver<bool>) {
-    // An error means that the consumer is gone, and the partition with it.
-    let _ = revoked.wait_for(|revoked| *revoked).await;
 }
 
 fn detached(leaving: &[(Arc<Handler>, Cursor)]) -> Vec<Detached> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use carillon_bus::{PartitionId, ReadError};
+use carillon_bus::{PartitionId, ReadError, UnknownPosition};
 use carillon_store::{
     CursorMove, Decision, Lane as CursorLane, LogId, Outcome, RetryState, Share, ShareError,
 };
@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::backoff::{now_ms, pause};
 use crate::batch::{Batch, Why};
 use crate::calls::{Plan, RunResult, Stop, StopCause};
+use crate::context::{Context, taken_away};
 use crate::duplicates::Past;
-use crate::head::{Context, taken_away};
 use crate::plugins::Handler;
 use crate::reach::Reach;
 use crate::state_space::Ticket;
@@ -97,7 +97,6 @@ impl Lane {
             () = taken_away(&mut revoked) => End::Left,
             end = self.work() => end,
         };
-        self.reach.ended(self.handler.id);
         tracing::debug!(plugin = %self.handler.name, partition = %self.partition, cursor = self.cursor, ?end, "a lane away from the head has ended");
         end
     }
@@ -120,6 +119,9 @@ impl Lane {
     async fn wait_for_retry(&mut self) {
         let Some(retry) = &self.retry else { return };
         let wait = Duration::from_millis(u64::try_from(retry.retry_at_ms - now_ms()).unwrap_or(0));
+        // The machine's clock may have been set back since.
+        let longest = Duration::from_millis(self.context.config.max_retry_backoff_ms) * 2;
+        let wait = wait.min(longest);
         if wait > SHORT_WAIT {
             self.following = None;
             self.current = None;
@@ -197,19 +199,59 @@ impl Lane {
                 Ok(Some(Arc::new(batch)))
             }
             Err(ReadError::OutOfRange { low, high, .. }) => {
-                let gone = (low - self.cursor).max(0);
-                tracing::error!(
-                    plugin = %self.handler.name, partition = %self.partition, cursor = self.cursor, low, high, gone,
-                    "the plugin's lane has lost its place: {gone} events it had not handled are no longer in Kafka; it stays stopped on this partition until its cursor is moved"
-                );
-                metrics::counter!("carillon_lost_positions_total", "plugin" => self.handler.name.to_string()).increment(1);
-                Err(End::Stopped)
+                self.lost_place(low, high).await?;
+                Ok(None)
             }
             Err(error) => {
                 tracing::warn!(plugin = %self.handler.name, %error, "a lane cannot read what it has missed yet");
                 tokio::time::sleep(TROUBLE_PAUSE).await;
                 Ok(None)
             }
+        }
+    }
+
+    /// The log no longer has what the lane would read next. It goes on as the operator has chosen,
+    /// or waits for a choice.
+    async fn lost_place(&mut self, low: i64, high: i64) -> Result<(), End> {
+        let gone = (low - self.cursor).max(0);
+        let plugin = self.handler.name.to_string();
+        metrics::counter!("carillon_lost_positions_total", "plugin" => plugin.clone()).increment(1);
+        let what = format!(
+            "the lane of {plugin} on {} stands at {}, and the log holds {low} to {high}: {gone} events that it had not handled are gone",
+            self.partition, self.cursor
+        );
+        let next = match self.context.unknown_position {
+            UnknownPosition::Earliest => low,
+            UnknownPosition::Latest => high,
+            UnknownPosition::Stop => {
+                let reason = format!(
+                    "{what}; choose where to go on with notification_service.kafka.unknown_position = \"earliest\" or \"latest\", and restart"
+                );
+                tracing::error!("{reason}");
+                self.context
+                    .health
+                    .stopped(&self.partition, Some(&plugin), reason);
+                return Err(End::Stopped);
+            }
+        };
+        tracing::error!(next, "{what}; it goes on as configured");
+        let share = Share::moving(CursorMove {
+            log: self.log,
+            partition: self.partition.partition,
+            lane: CursorLane::Plugin(self.handler.id),
+            expected: Some(self.cursor),
+            next,
+            logged_at_ms: 0,
+            retry: None,
+        });
+        match self.context.committer.commit(share, Vec::new()).await {
+            None => Err(End::Left),
+            Some(Ok(())) => {
+                self.following = None;
+                self.moved(next, None);
+                Ok(())
+            }
+            Some(Err(_)) => self.look_up_place().await,
         }
     }
 
@@ -236,7 +278,7 @@ impl Lane {
         } else {
             match plan.start(&self.context.workers).result.await {
                 Ok(result) => result,
-                Err(_) => self.panicked(batch, first, failed_before + 1),
+                Err(_) => self.panicked(batch, first, failed_before),
             }
         };
         let next = result.stop.as_ref().map_or(planned_to, |stop| stop.offset);
@@ -329,25 +371,35 @@ impl Lane {
         Ok(())
     }
 
-    /// The host panicked while it ran the plugin, and has said so. It counts as an attempt, so
-    /// that one event cannot do it for ever.
-    fn panicked(&self, batch: &Batch, first: Option<usize>, attempts: u32) -> RunResult {
+    /// The host panicked while it ran the plugin, and has said so. Events are run one by one then,
+    /// so that the one that does it is known; for that one it counts as an attempt, so that it
+    /// cannot do it for ever.
+    fn panicked(&mut self, batch: &Batch, first: Option<usize>, failed_before: u32) -> RunResult {
         let offset = first.map_or(self.cursor, |index| batch.items[index].record.offset);
-        let error = "the host panicked while it ran the plugin".to_owned();
-        if attempts < self.context.config.max_attempts || offset > self.cursor {
-            let attempts = if offset > self.cursor { 1 } else { attempts };
-            let cause = StopCause::Failed { attempts, error };
+        let stop = |offset: i64, cause: StopCause| Some(Stop { offset, cause });
+        if self.cursor >= self.one_by_one_until {
+            self.one_by_one_until = batch.next;
+            let stop = stop(self.cursor, StopCause::Cancelled);
             return RunResult {
-                stop: Some(Stop { offset, cause }),
+                stop,
+                ..RunResult::default()
+            };
+        }
+        let error = "the host panicked while it ran the plugin".to_owned();
+        let attempts = if offset == self.cursor {
+            failed_before + 1
+        } else {
+            1
+        };
+        if attempts < self.context.config.max_attempts {
+            let stop = stop(offset, StopCause::Failed { attempts, error });
+            return RunResult {
+                stop,
                 ..RunResult::default()
             };
         }
         let mut result = self.given_up(batch, first, "panic", &error, attempts);
-        let cause = StopCause::Cancelled;
-        result.stop = Some(Stop {
-            offset: offset + 1,
-            cause,
-        });
+        result.stop = stop(offset + 1, StopCause::Cancelled);
         result
     }
 
@@ -372,6 +424,7 @@ impl Lane {
             reason: reason.to_owned(),
             attempts,
         };
+        self.handler.counters.dead_letters.increment(1);
         result.dead_letters.push(batch.dead_letter(
             item,
             self.handler.id,

@@ -1,13 +1,12 @@
 //! The pipeline as a whole: plugins go in, partitions come and go, lanes run.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use carillon_bus::{
-    BusError, Cluster, Consumer, ConsumerConfig, ConsumerEvent, EMBEDDED_CLUSTER_PREFIX,
-    PartitionId, Producer, ProducerConfig, ReaderPool,
+    BusError, Cluster, Consumer, ConsumerConfig, ConsumerEvent, EMBEDDED_CLUSTER_PREFIX, Producer,
+    ProducerConfig, ReaderPool,
 };
 use carillon_events::Subscription;
 use carillon_sandbox::{Refusal, Sandbox};
@@ -19,9 +18,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::backoff::now_ms;
 use crate::committer::Committer;
 use crate::config::{PipelineConfig, PluginConfig};
+use crate::context::Context;
 use crate::dead_letter_relay;
 use crate::direct;
-use crate::head::{Context, Head};
+use crate::head::Head;
+use crate::health::Health;
 use crate::offsets::Offsets;
 use crate::plugins::{Code, Counters, Handler, PluginStatus, PluginTable};
 use crate::positions::StoredPositions;
@@ -88,20 +89,6 @@ struct Running {
     tasks: Vec<JoinHandle<()>>,
     heads: JoinHandle<()>,
     offsets: Offsets,
-}
-
-#[derive(Default)]
-struct Health {
-    started: AtomicBool,
-    stopped: Mutex<HashMap<PartitionId, String>>,
-    failed: Mutex<Option<String>>,
-    assigned: AtomicBool,
-}
-
-impl Health {
-    fn stopped(&self) -> std::sync::MutexGuard<'_, HashMap<PartitionId, String>> {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -268,6 +255,8 @@ impl Pipeline {
             readers: ReaderPool::new(&self.cluster, &self.consumer_config, self.config.readers),
             offsets: Offsets::default(),
             again: consumer.again(),
+            health: Arc::clone(&self.health),
+            unknown_position: self.consumer_config.unknown_position,
             config: self.config.clone(),
         });
         let consumer = Arc::new(Mutex::new(consumer));
@@ -292,7 +281,7 @@ impl Pipeline {
                 interval,
             )));
         }
-        self.health.started.store(true, Ordering::Release);
+        self.health.started();
         self.running = Some(Running {
             consumer,
             tasks,
@@ -313,25 +302,7 @@ impl Pipeline {
     /// [`Self::ready`] for those who cannot hold the pipeline.
     pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
         let health = Arc::clone(&self.health);
-        move || {
-            if !health.started.load(Ordering::Acquire) {
-                return Err("the pipeline has not started".to_owned());
-            }
-            if let Some(reason) = &*health.failed.lock().unwrap_or_else(PoisonError::into_inner) {
-                return Err(reason.clone());
-            }
-            let stopped = health.stopped();
-            if let Some((_, reason)) = stopped.iter().next() {
-                return Err(format!(
-                    "{} partitions are stopped: {reason}",
-                    stopped.len()
-                ));
-            }
-            if !health.assigned.load(Ordering::Acquire) {
-                return Err("the consumer group has not given this host a partition yet".to_owned());
-            }
-            Ok(())
-        }
+        move || health.ready()
     }
 
     /// Leaves the group: what runs is finished and committed, within a bound.
@@ -416,9 +387,9 @@ async fn take_partitions(
                 Some(ConsumerEvent::Assigned(assigned)) => {
                     let context = Arc::clone(&context);
                     let cluster_id = Arc::clone(&cluster_id);
-                    health.assigned.store(true, Ordering::Release);
+                    health.assigned();
                     let id = assigned.partition.id().clone();
-                    health.stopped().remove(&id);
+                    health.forget(std::slice::from_ref(&id));
                     heads.spawn(async move {
                         match context.store.log(&cluster_id, &id.topic, now_ms()).await {
                             Ok(log) => Head::new(context, log, *assigned).run().await,
@@ -430,12 +401,12 @@ async fn take_partitions(
                     });
                 }
                 Some(ConsumerEvent::Stopped(id, reason)) => {
-                    health.assigned.store(true, Ordering::Release);
-                    health.stopped().insert(id, reason);
+                    health.assigned();
+                    health.stopped(&id, None, reason);
                 }
-                Some(ConsumerEvent::Revoked(ids)) => health.stopped().retain(|id, _| !ids.contains(id)),
+                Some(ConsumerEvent::Revoked(ids)) => health.forget(&ids),
                 Some(ConsumerEvent::Failed(reason)) => {
-                    *health.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+                    health.failed(reason);
                 }
             },
             Some(ended) = heads.join_next() => {

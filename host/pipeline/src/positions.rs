@@ -66,8 +66,13 @@ impl StoredPositions {
                         lane: Lane::Head,
                         expected: cursor,
                         next: offset,
-                        // No record was passed yet, so no state has expired.
-                        logged_at_ms: 0,
+                        // Until its records are passed they may need what has expired since; where
+                        // there are none, those to come are from now on.
+                        logged_at_ms: if watermarks.low == watermarks.high {
+                            now_ms()
+                        } else {
+                            0
+                        },
                         retry: None,
                     }));
                     Start::At(offset)

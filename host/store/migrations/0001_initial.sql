@@ -125,3 +125,6 @@ CREATE INDEX dead_letters_to_relay ON dead_letters (id) WHERE relayed_ms IS NULL
 CREATE TABLE decision_hours (
     hour INTEGER PRIMARY KEY
 );
+
+-- What never became visible and never will: expired on arrival, or replaced while it waited.
+CREATE INDEX notifications_aside ON notifications (created_ms) WHERE stream_offset IS NULL AND hidden = 1;

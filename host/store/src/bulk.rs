@@ -12,7 +12,9 @@ use std::fmt::Write as _;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, Sqlite, Type};
 
-const PIECES: [usize; 4] = [128, 32, 8, 1];
+// Powers of two: where few events come, a table gets one or two statements a commit, and each
+// is a trip to SQLite's thread and back.
+const PIECES: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
 
 /// SQLite's limit on parameters of one statement (SQLITE_MAX_VARIABLE_NUMBER) is
 /// 32,766; the widest table here has fewer than 40 columns, so 128 rows always fit.

@@ -18,6 +18,10 @@ impl Store {
         loop {
             ticks.tick().await;
             note("trimming streams", self.trim_streams().await);
+            note(
+                "forgetting what never became visible",
+                self.forget_set_aside().await,
+            );
             note("sweeping expired state", self.sweep_expired_state().await);
             note(
                 "dropping old decisions",

@@ -220,7 +220,8 @@ impl Store {
         .map_err(StoreError::database("measure plugin state"))
     }
 
-    /// Removes values that were hidden before the time that every cursor has passed.
+    /// Removes values that were hidden before the time that every cursor of the cluster at hand has
+    /// passed.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -231,7 +232,9 @@ impl Store {
             let swept = sqlx::query(
                 "DELETE FROM plugin_state WHERE (plugin_id, key) IN (
                  SELECT plugin_id, key FROM plugin_state WHERE expires_at_ms IS NOT NULL
-                 AND expires_at_ms < (SELECT MIN(logged_at_ms) FROM cursors) LIMIT ?)",
+                 AND expires_at_ms < (SELECT MIN(logged_at_ms) FROM cursors WHERE log_id IN (
+                     SELECT id FROM logs WHERE cluster = (SELECT cluster FROM logs ORDER BY seen_ms DESC, id DESC LIMIT 1)))
+                 LIMIT ?)",
             )
             .bind(SWEPT_AT_ONCE)
             .execute(writer.conn())

@@ -1,5 +1,6 @@
 //! Old entries go, so that a stream's history is bounded.
 
+use crate::commit::now_ms;
 use crate::error::StoreError;
 use crate::open::Store;
 
@@ -45,6 +46,26 @@ impl Store {
             }
         }
         Ok(gone + self.trim(&group).await?)
+    }
+
+    /// Deletes what never became visible and never will, once its event is older than the
+    /// duplicate window: until then it tells a decision that is taken again.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn forget_set_aside(&self) -> Result<u64, StoreError> {
+        let window_ms = i64::from(self.inner.config.duplicate_window_hours) * 3_600_000;
+        let mut writer = self.writer().await;
+        sqlx::query(
+            "DELETE FROM notifications WHERE id IN (
+             SELECT id FROM notifications WHERE stream_offset IS NULL AND hidden = 1 AND created_ms < ? LIMIT ?)",
+        )
+        .bind(now_ms() - window_ms)
+        .bind(ENTRIES_AT_ONCE)
+        .execute(writer.conn())
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(StoreError::database("forget what never became visible"))
     }
 
     async fn trim(&self, stretches: &[Stretch]) -> Result<u64, StoreError> {

@@ -1,0 +1,51 @@
+//! What all heads and lanes work with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use carillon_bus::{Again, ReaderPool, UnknownPosition};
+use carillon_store::{RetryState, Store};
+use tokio::sync::watch;
+
+use crate::backoff::{now_ms, pause};
+use crate::committer::Committer;
+use crate::config::PipelineConfig;
+use crate::health::Health;
+use crate::offsets::Offsets;
+use crate::plugins::PluginTable;
+use crate::workers::Workers;
+
+/// What all heads and lanes work with.
+pub(crate) struct Context {
+    pub(crate) store: Store,
+    pub(crate) committer: Committer,
+    pub(crate) workers: Workers,
+    pub(crate) plugins: PluginTable,
+    pub(crate) readers: ReaderPool,
+    pub(crate) offsets: Offsets,
+    pub(crate) again: Again,
+    pub(crate) health: Arc<Health>,
+    pub(crate) unknown_position: UnknownPosition,
+    pub(crate) config: PipelineConfig,
+}
+
+impl Context {
+    /// What is stored after a failed attempt.
+    pub(crate) fn retry_state(&self, attempts: u32, last_error: String) -> RetryState {
+        let first = Duration::from_millis(self.config.retry_backoff_ms);
+        let longest = Duration::from_millis(self.config.max_retry_backoff_ms);
+        let wait = pause(attempts, first, longest);
+        RetryState {
+            attempts,
+            retry_at_ms: now_ms()
+                .saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+            last_error,
+        }
+    }
+}
+
+/// Resolves once the partition is taken away.
+pub(crate) async fn taken_away(revoked: &mut watch::Receiver<bool>) {
+    // An error means that the consumer is gone, and the partition with it.
+    let _ = revoked.wait_for(|revoked| *revoked).await;
+}

@@ -66,7 +66,7 @@ test:
 
 .PHONY: check-dependencies
 check-dependencies:
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "skipped: cargo-deny is not installed (cargo install cargo-deny)"; fi
 
 crash-test:

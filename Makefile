@@ -33,7 +33,7 @@ run:
 	@exec $(BIN) run --demo --data $(DATA)
 
 build:
-	$(CARGO) build $(FLAGS) -p carillon
+	$(CARGO) build $(FLAGS) --bins
 
 plugins:
 	bash plugins/build.sh

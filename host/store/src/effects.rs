@@ -274,10 +274,9 @@ async fn withdraw_stored<'a>(
     keys.dedup();
     let rows = bulk::fetch_on(
         conn,
-        "UPDATE notifications SET hidden = 1 FROM (VALUES",
+        HIDE,
         3,
-        ") AS asked WHERE stream_id = asked.column1 AND plugin_id = asked.column2 AND collapse_key = asked.column3
-         AND collapse_key IS NOT NULL AND hidden = 0 RETURNING stream_id, plugin_id, collapse_key, stream_offset",
+        &format!("{HIDE_COLLAPSING} RETURNING stream_id, plugin_id, collapse_key, stream_offset"),
         &keys,
         |row, key| row.bind(key.0)?.bind(key.1)?.bind(key.2).map(drop),
     )
@@ -293,6 +292,12 @@ async fn withdraw_stored<'a>(
         .collect())
 }
 
+/// Hides what collapse keys name: `HIDE (?, ?, ?), … HIDE_COLLAPSING`.
+pub(crate) const HIDE: &str = "UPDATE notifications SET hidden = 1 FROM (VALUES";
+pub(crate) const HIDE_COLLAPSING: &str = ") AS asked
+    WHERE stream_id = asked.column1 AND plugin_id = asked.column2 AND collapse_key = asked.column3
+    AND collapse_key IS NOT NULL AND hidden = 0";
+
 /// Hides what is stored under these keys.
 pub(crate) async fn hide(
     conn: &mut SqliteConnection,
@@ -301,12 +306,9 @@ pub(crate) async fn hide(
 ) -> Result<(), sqlx::Error> {
     bulk::execute(
         conn,
-        "UPDATE notifications SET hidden = 1 FROM (VALUES",
+        HIDE,
         3,
-        &format!(
-            ") AS asked WHERE stream_id = asked.column1 AND plugin_id = asked.column2 AND collapse_key = asked.column3
-             AND collapse_key IS NOT NULL AND hidden = 0 {only}"
-        ),
+        &format!("{HIDE_COLLAPSING} {only}"),
         keys,
         |row, key| row.bind(key.0)?.bind(key.1)?.bind(key.2).map(drop),
     )

@@ -123,7 +123,7 @@ impl Store {
 
 /// Walks `notifications_by_stream` down from its end: within a stream, what is later became
 /// visible later.
-const PLACES: &str =
+pub(crate) const PLACES: &str =
     "SELECT * FROM (SELECT n.visible_ms, n.stream_id, n.stream_offset FROM notifications n
     WHERE n.stream_id = (SELECT id FROM streams WHERE name = ?)
     AND n.stream_offset IS NOT NULL AND n.withdraws = 0 AND n.hidden = 0

@@ -19,6 +19,8 @@ mod inbox;
 mod maintenance;
 mod offsets;
 mod open;
+#[cfg(test)]
+mod plans;
 mod recent;
 mod registry;
 mod share;

@@ -295,36 +295,3 @@ async fn a_time_that_has_passed_means_at_once() {
         .await;
     assert_eq!(world.history("user:ada").await, entries(&["a"]));
 }
-
-#[tokio::test]
-async fn replacing_costs_the_same_however_much_stands_in_the_store() {
-    let world = World::new().await;
-    let mut partition = 0;
-    let mut best_of = async |count: usize, key: &str| {
-        let mut best = f64::MAX;
-        for n in 0..count {
-            partition += 1;
-            let effects = vec![
-                world.notify(&format!("{partition}-{n}"), Some(key)),
-                world.withdraw(&format!("{partition}-{n}"), key),
-            ];
-            let started = std::time::Instant::now();
-            world.effects(partition, effects).await;
-            best = best.min(started.elapsed().as_secs_f64());
-        }
-        best
-    };
-    let few = best_of(30, "k").await;
-    for batch in 0..30 {
-        let notify = |n| world.notify(&format!("b{batch}-{n}"), Some(&format!("b{batch}-{n}")));
-        world
-            .effects(100_000 + batch, (0..1_000).map(notify).collect())
-            .await;
-    }
-    let many = best_of(30, "k").await;
-    // Looking at all 30,000 would take some ten times as long.
-    assert!(
-        many < few * 3.0,
-        "among few {few:.6} s, among many {many:.6} s"
-    );
-}

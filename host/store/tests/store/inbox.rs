@@ -1,7 +1,5 @@
 //! The inbox: newest first, paged, and quick on a long stream.
 
-use std::time::Instant;
-
 use carillon_store::{Effect, InboxCursor, NotificationId, Share};
 
 use crate::world::{FAR_MS, THEN_MS, World, now_ms};
@@ -94,44 +92,6 @@ async fn what_expires_leaves_the_inbox_by_itself() {
         tokio::task::yield_now().await;
     }
     assert_eq!(world.inbox(&["user:ada"]).await, ["never"]);
-}
-
-#[tokio::test]
-async fn the_first_page_of_a_long_stream_costs_about_what_that_of_a_short_one_does() {
-    let world = World::new().await;
-    for partition in 0..20 {
-        let effects = (0..1_000)
-            .map(|n| world.notify(&format!("e{partition}-{n}"), None))
-            .collect();
-        world.effects(partition, effects).await;
-    }
-    world
-        .effects(
-            99,
-            (0..60)
-                .map(|n| at(&world, &format!("s{n}"), "user:short", THEN_MS))
-                .collect(),
-        )
-        .await;
-    let mut best = [f64::MAX; 2];
-    for _ in 0..20 {
-        for (best, stream) in best.iter_mut().zip(["user:short", "user:ada"]) {
-            let streams = [stream.to_owned()];
-            let started = Instant::now();
-            assert_eq!(
-                world.store.inbox(&streams, None, 50).await.unwrap().len(),
-                50
-            );
-            *best = best.min(started.elapsed().as_secs_f64());
-        }
-    }
-    // Sorting 20,000 entries would take some 20 times as long.
-    assert!(
-        best[1] < best[0] * 3.0,
-        "short {:.6} s, long {:.6} s",
-        best[0],
-        best[1]
-    );
 }
 
 #[tokio::test]

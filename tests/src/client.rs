@@ -44,6 +44,7 @@ pub struct Client {
     waiting: VecDeque<Publication>,
     replies: VecDeque<Value>,
     next_id: u64,
+    gap: Option<String>,
 }
 
 impl Client {
@@ -65,6 +66,7 @@ impl Client {
             waiting: VecDeque::new(),
             replies: VecDeque::new(),
             next_id: 1,
+            gap: None,
         };
         let subs: Map<String, Value> = from
             .iter()
@@ -92,6 +94,12 @@ impl Client {
     #[must_use]
     pub fn recovered(&self) -> &BTreeMap<String, bool> {
         &self.recovered
+    }
+
+    /// The first offset that was not the next one of its stream, if there was one.
+    #[must_use]
+    pub fn gap(&self) -> Option<&str> {
+        self.gap.as_deref()
     }
 
     /// Sends one command and answers its result.
@@ -127,6 +135,11 @@ impl Client {
             }
             self.read_frame().await?;
         }
+    }
+
+    /// Publications that came and were not asked for by [`Client::next`] yet.
+    pub fn unread(&mut self) -> Vec<Publication> {
+        self.waiting.drain(..).collect()
     }
 
     /// The code and the reason with which the gateway closes.
@@ -188,11 +201,11 @@ impl Client {
     fn take_publication(&mut self, channel: &str, publication: &Value) -> Result<()> {
         let offset = publication["offset"].as_u64().context("no offset")?;
         if let Some(position) = self.positions.get_mut(channel) {
-            ensure!(
-                offset == position.offset + 1,
-                "{channel}: offset {offset} after {}",
-                position.offset
-            );
+            if offset != position.offset + 1 {
+                let gap = format!("{channel}: offset {offset} after {}", position.offset);
+                self.gap.get_or_insert(gap.clone());
+                bail!(gap);
+            }
             position.offset = offset;
         }
         self.waiting.push_back(Publication {

@@ -108,6 +108,62 @@ fn booking_event(seed: u64, number: u32, booking: u32, kind: &str) -> Record {
     )
 }
 
+/// Which of all series the numbered events are.
+const NUMBERED: u64 = 0x00c0_ffee;
+
+/// Events that say which one they are: `booking.created`, in turns of `keys` bookings, which
+/// `users` users own. `eventData.number` is the number, and the id follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbered {
+    /// Where they go.
+    pub topic: String,
+    /// How many bookings there are.
+    pub keys: u32,
+    /// How many users.
+    pub users: u32,
+}
+
+impl Numbered {
+    /// The event of a number.
+    #[must_use]
+    pub fn record(&self, number: u32) -> Record {
+        let booking = number % self.keys;
+        let mut value = booking_value(NUMBERED, number, booking, "booking.created");
+        value["userId"] = json!(self.user(number));
+        value["eventData"]["number"] = json!(number);
+        let key = format!("booking-{booking}");
+        Record::new(&self.topic, &key, value.to_string())
+    }
+
+    /// The events of these numbers.
+    #[must_use]
+    pub fn records(&self, numbers: Range<u32>) -> Vec<Record> {
+        numbers.map(|number| self.record(number)).collect()
+    }
+
+    /// Whom the event of a number is about.
+    #[must_use]
+    pub fn user(&self, number: u32) -> String {
+        format!("user-{}", number % self.keys % self.users)
+    }
+
+    /// The id of the event of a number.
+    #[must_use]
+    pub fn id(number: u32) -> String {
+        event_id(NUMBERED, DAY_MS + event_ms(number) % 86_400_000, number)
+    }
+
+    /// The number of an event, from its id.
+    ///
+    /// # Errors
+    /// When it is no id of a numbered event.
+    pub fn number(id: &str) -> Result<u32> {
+        let end = id.len().checked_sub(8).and_then(|start| id.get(start..));
+        let number = end.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        number.with_context(|| format!("{id} is no id of a numbered event"))
+    }
+}
+
 /// 2025-08-19T00:00:00Z, in milliseconds since 1970.
 const DAY_MS: u64 = 1_755_561_600_000;
 
@@ -122,11 +178,15 @@ fn event_id(seed: u64, at_ms: u64, number: u32) -> String {
     )
 }
 
+/// When an event happens, in milliseconds after the first: a hundred a second, as a busy booking
+/// service writes them. Ids are UUIDs of version 7 and carry this time.
+fn event_ms(number: u32) -> u64 {
+    u64::from(number) * 10
+}
+
 fn booking_value(seed: u64, number: u32, booking: u32, kind: &str) -> Value {
     let id = format!("booking-{booking}");
-    // A hundred events a second, as a busy booking service writes them: ids are UUIDs of version 7
-    // and carry the time of the event.
-    let at_ms = u64::from(number) * 10;
+    let at_ms = event_ms(number);
     let (hour, minute) = (at_ms / 3_600_000 % 24, at_ms / 60_000 % 60);
     let (second, milli) = (at_ms / 1_000 % 60, at_ms % 1_000);
     json!({
@@ -146,4 +206,28 @@ fn booking_value(seed: u64, number: u32, booking: u32, kind: &str) -> Value {
         },
         "metadata": {"service": "booking-service", "version": "1.0.0", "correlationId": format!("req-{number}")},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_numbered_event_says_its_number_in_its_data_and_in_its_id() {
+        let events = Numbered {
+            topic: "booking-events".to_owned(),
+            keys: 20,
+            users: 4,
+        };
+        let record = events.record(1_234_567);
+        let value: Value = serde_json::from_slice(&record.value).unwrap();
+        assert_eq!(value["eventData"]["number"], 1_234_567);
+        assert_eq!(value["eventId"], Numbered::id(1_234_567));
+        assert_eq!(value["userId"], "user-3");
+        assert_eq!(record.key.as_deref(), Some(b"booking-7".as_slice()));
+        let id = value["eventId"].as_str().unwrap();
+        assert_eq!(Numbered::number(id).unwrap(), 1_234_567);
+        assert!(Numbered::number("a5").is_err());
+    }
 }

@@ -153,6 +153,18 @@ impl Host {
         self.folder.join("data")
     }
 
+    /// The configuration file.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.join("carillon.toml")
+    }
+
+    /// The folder that is watched for plugins.
+    #[must_use]
+    pub fn plugin_folder(&self) -> PathBuf {
+        self.data().join("plugins")
+    }
+
     /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -248,11 +260,7 @@ impl Host {
     }
 
     fn address(&self, name: &str) -> Result<String> {
-        let path = self.data().join("addresses.json");
-        let text = std::fs::read(&path).with_context(|| format!("no {}", path.display()))?;
-        let addresses: Value = serde_json::from_slice(&text)?;
-        let address = addresses[name].as_str().map(ToOwned::to_owned);
-        address.with_context(|| format!("{} names no {name}", path.display()))
+        address(&self.data(), name)
     }
 
     /// A token for a user, made by `carillon token` from this data folder.
@@ -260,16 +268,30 @@ impl Host {
     /// # Errors
     /// When the command fails.
     pub fn token(&self, user: &str) -> Result<String> {
-        let output = Command::new(binary()?)
+        self.token_command(user)?()
+    }
+
+    /// What makes a token, for a thread that may wait for it.
+    ///
+    /// # Errors
+    /// When there is no binary.
+    pub fn token_command(
+        &self,
+        user: &str,
+    ) -> Result<impl FnOnce() -> Result<String> + Send + 'static> {
+        let mut command = Command::new(binary()?);
+        command
             .args(["token", "--user", user, "--data"])
             .arg(self.data())
             .arg("--config")
-            .arg(self.folder.join("carillon.toml"))
-            .output()?;
-        if !output.status.success() {
-            bail!("{}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+            .arg(self.config_file());
+        Ok(move || {
+            let output = command.output()?;
+            if !output.status.success() {
+                bail!("{}", String::from_utf8_lossy(&output.stderr));
+            }
+            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        })
     }
 
     /// Everything the process has printed and logged, over all its starts.
@@ -336,7 +358,17 @@ pub fn guest(name: &str) -> PathBuf {
     crate::root().join(format!("target/guests/{name}.wasm"))
 }
 
-fn binary() -> Result<PathBuf> {
+/// The address of a service, as the data folder names it.
+pub(crate) fn address(data: &Path, name: &str) -> Result<String> {
+    let path = data.join("addresses.json");
+    let text = std::fs::read(&path).with_context(|| format!("no {}", path.display()))?;
+    let addresses: Value = serde_json::from_slice(&text)?;
+    let address = addresses[name].as_str().map(ToOwned::to_owned);
+    address.with_context(|| format!("{} names no {name}", path.display()))
+}
+
+/// The `carillon` binary: `CARILLON_BIN`, else that of the running test's own build.
+pub(crate) fn binary() -> Result<PathBuf> {
     let path = match std::env::var_os("CARILLON_BIN") {
         Some(path) => PathBuf::from(path),
         None => crate::target_folder()?.join("release/carillon"),

@@ -183,6 +183,20 @@ impl Kafka {
         Ok(producer)
     }
 
+    /// A producer that sends each record at once, where its time is measured.
+    ///
+    /// # Errors
+    /// When the client cannot be made.
+    pub fn prompt_producer(&self) -> Result<BaseProducer> {
+        let producer = self
+            .client()
+            .set("enable.idempotence", "true")
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", "0")
+            .create()?;
+        Ok(producer)
+    }
+
     /// Everything that a topic holds now, partition by partition.
     ///
     /// # Errors

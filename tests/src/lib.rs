@@ -1,18 +1,26 @@
 //! Tests that cross crates: end to end, real Kafka, hostile guests, load.
 //!
 //! The library is what the tests share: [`kafka`] starts Apache Kafka, [`host`] starts the
-//! binary as an operator would, [`client`] speaks the gateway's WebSocket protocol, [`bookings`] its
-//! booking API, [`proxy`] is a network that can be cut, [`store`] reads what the host wrote. Nothing here links a crate of the host: the tests see what a user sees.
+//! binary, [`operate`] operates it, [`client`] speaks the gateway's WebSocket protocol and
+//! [`audience`] is many such clients, [`bookings`] speaks its booking API, [`proxy`] is a network
+//! that can be cut, [`web`] and [`dns`] are what plugins find on the network, [`pace`] produces at
+//! a rate, [`store`] reads what the host wrote. Nothing here links a crate of the host: the tests
+//! see what a user sees.
 
+pub mod audience;
 pub mod bookings;
 pub mod child;
 pub mod client;
+pub mod dns;
 pub mod events;
 pub mod host;
 pub mod kafka;
 pub mod node;
+pub mod operate;
+pub mod pace;
 pub mod proxy;
 pub mod store;
+pub mod web;
 
 use std::path::{Path, PathBuf};
 

@@ -10,6 +10,7 @@ mod config;
 mod consumer;
 mod error;
 mod partition;
+mod places;
 mod producer;
 mod reader;
 mod record;
@@ -23,6 +24,7 @@ pub use consumer::{
 };
 pub use error::{BusError, ReadError, SendError};
 pub use partition::{Partition, PositionLost, Release};
+pub use places::Places;
 pub use producer::{Delivery, Producer, Sent};
 pub use reader::{ReaderPool, Stretch};
 pub use record::{LogRecord, Record};

@@ -1,9 +1,19 @@
 //! What can be asked on the command line.
 
+mod operate;
+mod time;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use operate::{
+    AuditOptions, DeadLettersCommand, DiffOptions, ExplainOptions, LetterOptions, LettersChoice,
+    LettersFilter, LettersOptions, LettersPurgeOptions, LettersReplayOptions, ListOptions,
+    LoadOptions, LogsOptions, NameOptions, PluginCommand, Remote, RemoveOptions, ReplayOptions,
+    RollbackOptions, SettingsOptions, StateFate,
+};
 
 /// Turns the events of a booking service into notifications, decided by sandboxed
 /// WebAssembly plugins.
@@ -31,6 +41,21 @@ pub(crate) enum Command {
     ///
     /// It is signed with the secret of the data folder, or of the configuration.
     Token(TokenOptions),
+    /// Load, swap, watch and remove the plugins of a running host.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Look at, replay or delete what could not be handled.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// Tell the story of a notification or an event: from the record to the socket, or why
+    /// nobody was told.
+    #[command(
+        after_help = "Examples:\n  carillon explain 0198c1e2-4f00-8a3b-9c1d-2e3f40516273\n  carillon explain booking-events/0/1234"
+    )]
+    Explain(ExplainOptions),
+    /// List who did what, newest first.
+    #[command(after_help = "Example:\n  carillon audit --plugin booking-updates")]
+    Audit(AuditOptions),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -7,14 +7,15 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use carillon_booking::BookingConfig;
 use carillon_bus::{ConsumerConfig, TopicNames};
-use carillon_gateway::GatewayConfig;
-use carillon_pipeline::{PipelineConfig, PluginConfig};
+use carillon_gateway::{AdminConfig, GatewayConfig};
+use carillon_pipeline::{PipelineConfig, PluginConfig, Requirement, TrustConfig, WatchConfig};
 use carillon_sandbox::SandboxConfig;
 use carillon_store::StoreConfig;
 use carillon_web::TokenConfig;
 use serde::Deserialize;
 
 use crate::arguments::Common;
+use crate::data_folder;
 
 /// Names further apart than this are not suggested.
 const NEAR_ENOUGH: f64 = 0.7;
@@ -30,6 +31,9 @@ pub(crate) struct Configuration {
     pub(crate) sandbox: SandboxConfig,
     pub(crate) store: StoreConfig,
     pub(crate) tokens: TokenConfig,
+    pub(crate) admin: AdminConfig,
+    pub(crate) trust: TrustConfig,
+    pub(crate) watch: WatchConfig,
     pub(crate) plugins: HashMap<String, PluginConfig>,
 }
 
@@ -112,6 +116,8 @@ fn validate(configuration: &Configuration) -> Result<()> {
         .check()
         .context("[booking_service]")?;
     configuration.gateway.check().context("[gateway]")?;
+    configuration.admin.check().context("[admin]")?;
+    configuration.trust.check().map_err(anyhow::Error::msg)?;
     let sent_again_s = configuration.booking_service.duplicate_window_s;
     let remembered_s = u64::from(configuration.store.duplicate_window_hours) * 3_600;
     if sent_again_s > remembered_s {
@@ -135,9 +141,25 @@ fn validate(configuration: &Configuration) -> Result<()> {
         ("batch_records", pipeline.batch_records as u64),
         ("batch_bytes", pipeline.batch_bytes as u64),
         ("group_shares", pipeline.group_shares as u64),
+        ("http_workers", pipeline.http_workers as u64),
+        ("quarantine_after", u64::from(pipeline.quarantine_after)),
+        ("probe_backoff_ms", pipeline.probe_backoff_ms),
+        ("keep_versions", u64::from(pipeline.keep_versions)),
     ] {
         if value == 0 {
             bail!("[pipeline] {key} is 0; it must be at least 1");
+        }
+    }
+    if !(1..=100).contains(&pipeline.catch_up_share) {
+        bail!(
+            "[pipeline] catch_up_share is {}; it is a share in percent, 1 to 100",
+            pipeline.catch_up_share
+        );
+    }
+    let watch = &configuration.watch;
+    for (key, value) in [("every_ms", watch.every_ms), ("settle_ms", watch.settle_ms)] {
+        if value == 0 {
+            bail!("[watch] {key} is 0; it must be at least 1");
         }
     }
     Ok(())
@@ -181,12 +203,48 @@ pub(crate) fn check(common: &Common) -> Result<()> {
     }
     println!("dead letters  {}", kafka.dead_letter_topic);
     println!("data          {}", common.data.display());
+    println!(
+        "operators     {}",
+        operators(&configuration.admin, &common.data)
+    );
+    println!("trust         {}", trust(&configuration.trust));
+    println!(
+        "watched       {}",
+        watched(&configuration.watch, &common.data)
+    );
     let mut plugins: Vec<&str> = configuration.plugins.keys().map(String::as_str).collect();
     plugins.sort_unstable();
     if !plugins.is_empty() {
         println!("configured    {}", plugins.join(", "));
     }
     Ok(())
+}
+
+fn operators(admin: &AdminConfig, folder: &Path) -> String {
+    if admin.tokens.is_empty() {
+        let file = data_folder::admin_token_file(folder);
+        return format!("whoever can read {}", file.display());
+    }
+    let names: Vec<&str> = admin.tokens.keys().map(String::as_str).collect();
+    names.join(", ")
+}
+
+fn trust(trust: &TrustConfig) -> String {
+    match trust.require {
+        Requirement::Nothing => "every plugin that an operator loads".to_owned(),
+        Requirement::Listed => format!("{} listed SHA-256 sums", trust.allow_sha256.len()),
+        Requirement::Signed => {
+            let names: Vec<&str> = trust.signers.keys().map(String::as_str).collect();
+            format!("plugins that are signed by {}", names.join(" or "))
+        }
+    }
+}
+
+fn watched(watch: &WatchConfig, folder: &Path) -> String {
+    if !watch.enabled {
+        return "no folder: plugins are loaded with `carillon plugin load` only".to_owned();
+    }
+    data_folder::plugins_path(folder).display().to_string()
 }
 
 #[cfg(test)]
@@ -289,6 +347,34 @@ heartbeat_interval_ms = 10000
                 .unwrap_err()
                 .to_string()
                 .contains("duplicate_window_s")
+        );
+    }
+
+    #[test]
+    fn what_operators_and_trust_are_given_is_checked() {
+        for (text, word) in [
+            ("[admin]\ntokens = { ci = \"short\" }\n", "admin.tokens.ci"),
+            ("[trust]\nrequire = \"signed\"\n", "names nobody"),
+            ("[trust]\nallow_sha256 = [\"12\"]\n", "allow_sha256"),
+            ("[watch]\nevery_ms = 0\n", "every_ms"),
+            ("[pipeline]\nquarantine_after = 0\n", "quarantine_after"),
+            ("[pipeline]\ncatch_up_share = 0\n", "catch_up_share"),
+        ] {
+            let error = format!("{:#}", validate(&parsed(text).unwrap()).unwrap_err());
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn grants_of_a_plugin_are_read_and_a_wrong_key_is_refused() {
+        let grants =
+            "[plugins.caller.http]\nallow = [\"https://*.example.org\"]\nmax_requests = 3\n";
+        let configuration = parsed(grants).unwrap();
+        assert!(configuration.plugins.contains_key("caller"));
+        let error = parsed("[plugins.caller.http]\nalow = []\n").unwrap_err();
+        assert!(
+            error.to_string().contains("Did you mean `allow`?"),
+            "{error}"
         );
     }
 

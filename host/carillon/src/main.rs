@@ -3,6 +3,7 @@
 mod arguments;
 mod configuration;
 mod data_folder;
+mod operate;
 mod run;
 mod serving;
 mod telemetry;
@@ -49,6 +50,10 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Host(options) => run::host(&options),
         Command::Booking(options) => run::booking(&options),
         Command::Token(options) => token::print(&options),
+        Command::Plugin(command) => operate::plugin(&command),
+        Command::DeadLetters(command) => operate::dead_letters(&command),
+        Command::Explain(options) => operate::explain(&options),
+        Command::Audit(options) => operate::audit(&options),
         Command::Config(ConfigCommand::Check(options)) => configuration::check(&options),
     }
 }

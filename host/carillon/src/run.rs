@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use carillon_booking::{Booking, RelaySettings, Surroundings};
 use carillon_bus::{Cluster, ConsumerConfig, Producer};
 use carillon_delivery::run_schedule;
-use carillon_gateway::{Gateway, GatewayParts};
-use carillon_pipeline::Pipeline;
+use carillon_gateway::{AdminTokens, Gateway, GatewayParts};
+use carillon_pipeline::{Pipeline, PipelineParts};
 use carillon_sandbox::Sandbox;
 use carillon_store::Store;
 use carillon_web::{TokenConfig, TokenMinter, TokenVerifier};
@@ -171,15 +171,21 @@ impl HostParts {
         metrics: &PrometheusHandle,
     ) -> Result<Self> {
         let store = Store::open(folder, configuration.store.clone()).await?;
-        let sandbox = Sandbox::new(configuration.sandbox.clone()).map_err(anyhow::Error::msg)?;
-        let mut pipeline = Pipeline::new(
-            store.clone(),
+        let cache = data_folder::cache(folder);
+        let sandbox = Sandbox::new(configuration.sandbox.clone(), Some(&cache))
+            .map_err(anyhow::Error::msg)?;
+        let watch = (data_folder::plugins(folder)?, configuration.watch.clone());
+        let mut pipeline = Pipeline::new(PipelineParts {
+            store: store.clone(),
             cluster,
             sandbox,
-            configuration.notification_service.kafka.clone(),
-            configuration.pipeline.clone(),
-            configuration.plugins.clone(),
-        );
+            consumer: configuration.notification_service.kafka.clone(),
+            config: configuration.pipeline.clone(),
+            plugins: configuration.plugins.clone(),
+            trust: configuration.trust.clone(),
+            watch: Some(watch).filter(|(_, watch)| watch.enabled),
+        })?;
+        let admin = data_folder::admin(folder, &configuration.admin)?;
         // Before the first event, so that no push is missed.
         let gateway = Gateway::new(
             configuration.gateway.clone(),
@@ -189,9 +195,11 @@ impl HostParts {
                 minter: TokenMinter::from_config(tokens)?,
                 metrics: metrics.clone(),
                 readiness: Arc::new(readiness(pipeline.readiness())),
+                operations: pipeline.operations(),
+                admin: AdminTokens::new(&admin)?,
+                max_binary_bytes: configuration.sandbox.max_binary_bytes,
             },
         )?;
-        load_plugins(&mut pipeline, folder).await?;
         pipeline.start().await?;
         Ok(Self {
             store,
@@ -226,32 +234,6 @@ fn readiness(
     pipeline: impl Fn() -> Result<(), String> + Send + Sync + 'static,
 ) -> impl Fn() -> Vec<String> + Send + Sync {
     move || pipeline().err().into_iter().collect()
-}
-
-/// One plugin that cannot be loaded does not keep the others from working; its lanes wait.
-async fn load_plugins(pipeline: &mut Pipeline, folder: &Path) -> Result<()> {
-    let files = data_folder::plugin_files(folder)?;
-    if files.is_empty() {
-        tracing::warn!(
-            "there are no plugins in {}: events are handled, but nobody hears of them; drop .wasm files there and restart",
-            folder.join("plugins").display()
-        );
-    }
-    for file in files {
-        let origin = file.display().to_string();
-        let bytes = std::fs::read(&file).with_context(|| format!("{origin} cannot be read"))?;
-        match pipeline.load(&bytes, &origin).await {
-            Ok(plugin) => tracing::info!(
-                plugin = plugin.name,
-                version = plugin.version,
-                subscriptions = plugin.subscriptions.join(", "),
-                asked = plugin.asked.join(", "),
-                "a plugin was loaded"
-            ),
-            Err(error) => tracing::error!("a plugin was not loaded: {error}"),
-        }
-    }
-    Ok(())
 }
 
 /// The booking API and its relay.

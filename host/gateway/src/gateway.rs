@@ -1,6 +1,7 @@
 //! The gateway as a whole: its parts, its routes, its start and its end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
+use carillon_pipeline::Operations;
 use carillon_store::Store;
 use carillon_web::{Claims, Problem, TokenMinter, TokenVerifier, web_face};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -15,15 +17,19 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use crate::admin::AdminTokens;
 use crate::close::CloseCode;
 use crate::config::{ConfigError, GatewayConfig};
 use crate::hub::Hub;
 use crate::operations::Readiness;
 use crate::telemetry::Telemetry;
-use crate::{demo, inbox, operations, sse, websocket};
+use crate::{admin, demo, inbox, operations, sse, websocket};
 
 /// How long answers that are under way at a shutdown may still take.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How many operators may follow logs at the same time.
+const MAX_FOLLOWERS: usize = 64;
 
 /// What a gateway is made of.
 pub struct GatewayParts {
@@ -37,6 +43,12 @@ pub struct GatewayParts {
     pub metrics: PrometheusHandle,
     /// Answers `/readyz`.
     pub readiness: Arc<dyn Readiness>,
+    /// Does what operators ask for at `/admin`.
+    pub operations: Operations,
+    /// Says who an operator is.
+    pub admin: AdminTokens,
+    /// The largest plugin binary that is taken, in bytes.
+    pub max_binary_bytes: usize,
 }
 
 /// The address for end users and operators.
@@ -54,6 +66,10 @@ pub(crate) struct Shared {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) readiness: Arc<dyn Readiness>,
+    pub(crate) operations: Operations,
+    pub(crate) admin: AdminTokens,
+    pub(crate) max_binary_bytes: usize,
+    pub(crate) followers: Arc<Semaphore>,
     minter: Option<TokenMinter>,
     recoveries: Semaphore,
 }
@@ -114,6 +130,9 @@ impl Gateway {
             minter,
             metrics,
             readiness,
+            operations,
+            admin,
+            max_binary_bytes,
         } = parts;
         let shared = Shared {
             config,
@@ -123,6 +142,10 @@ impl Gateway {
             telemetry,
             metrics,
             readiness,
+            operations,
+            admin,
+            max_binary_bytes,
+            followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
             minter,
             recoveries,
         };
@@ -145,7 +168,8 @@ impl Gateway {
             .route("/page/app.js", get(demo::script))
             .route("/page/protocol.js", get(demo::protocol))
             .route("/demo/config", get(demo::config))
-            .route("/demo/token", post(demo::token));
+            .route("/demo/token", post(demo::token))
+            .nest("/admin", admin::routes(&self.shared));
         web_face(router).with_state(AppState(Arc::clone(&self.shared)))
     }
 
@@ -174,7 +198,10 @@ impl Gateway {
             let _ = stopping.send(());
         };
         let server = async {
-            axum::serve(listener, self.router())
+            let service = self
+                .router()
+                .into_make_service_with_connect_info::<SocketAddr>();
+            axum::serve(listener, service)
                 .with_graceful_shutdown(stop)
                 .await
         };

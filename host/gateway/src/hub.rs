@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use carillon_store::{Publication, Publisher};
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::close::{Close, CloseCode};
 use crate::outbox::{Offered, Outbox};
 use crate::push::Push;
+use crate::pushes::{Pushed, Pushes, Recollection};
 use crate::telemetry::Telemetry;
 
 /// Connecting and publishing meet in one shard of this many, so that they rarely wait
@@ -33,6 +35,7 @@ pub(crate) struct Hub {
     next_id: AtomicU64,
     closing: AtomicBool,
     open: watch::Sender<usize>,
+    pushes: Pushes,
     telemetry: Arc<Telemetry>,
 }
 
@@ -45,6 +48,7 @@ impl Hub {
             next_id: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             open: watch::Sender::new(0),
+            pushes: Pushes::new(Timestamp::now().as_millisecond()),
             telemetry,
         }
     }
@@ -96,8 +100,36 @@ impl Hub {
         *self.open.borrow()
     }
 
-    fn shard(&self, stream: &str) -> MutexGuard<'_, Shard> {
-        let hash = self.hasher.hash_one(stream);
+    /// Puts an entry into the queue of each connection that listens, and answers how many took
+    /// it.
+    fn offer(&self, hash: u64, publication: &Publication) -> u32 {
+        let shard = self.shard(hash);
+        let Some(subscribers) = shard.get(&publication.stream) else {
+            return 0;
+        };
+        let push = Arc::new(Push::new(publication));
+        let mut connections = 0;
+        for outbox in subscribers.values() {
+            match outbox.offer(&push) {
+                Offered::Queued => connections += 1,
+                Offered::Overflowed => self.telemetry.queue_overflowed(),
+                Offered::Closed => {}
+            }
+        }
+        connections
+    }
+
+    /// What became of the push of this entry.
+    pub(crate) fn recall(&self, stream: &str, offset: u64) -> Recollection {
+        self.pushes.recall(self.hash(stream), offset)
+    }
+
+    /// Keyed at random, so that nobody can choose names that fall together.
+    fn hash(&self, stream: &str) -> u64 {
+        self.hasher.hash_one(stream)
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         // The remainder is below SHARDS.
         #[allow(clippy::cast_possible_truncation)]
         lock(&self.streams[(hash % SHARDS as u64) as usize])
@@ -106,17 +138,16 @@ impl Hub {
 
 impl Publisher for Hub {
     fn published(&self, batch: &[Publication]) {
+        let at_ms = Timestamp::now().as_millisecond();
         for publication in batch {
-            let shard = self.shard(&publication.stream);
-            let Some(subscribers) = shard.get(&publication.stream) else {
-                continue;
-            };
-            let push = Arc::new(Push::new(publication));
-            for outbox in subscribers.values() {
-                if outbox.offer(&push) == Offered::Overflowed {
-                    self.telemetry.queue_overflowed();
-                }
-            }
+            let stream = self.hash(&publication.stream);
+            let connections = self.offer(stream, publication);
+            self.pushes.note(Pushed {
+                stream,
+                offset: publication.offset,
+                at_ms,
+                connections,
+            });
         }
     }
 }
@@ -136,7 +167,7 @@ impl Registration {
         debug_assert!(self.streams.is_empty(), "listens already");
         self.streams = streams;
         for stream in &self.streams {
-            let mut shard = self.hub.shard(stream);
+            let mut shard = self.hub.shard(self.hub.hash(stream));
             shard
                 .entry(Arc::clone(stream))
                 .or_default()
@@ -158,7 +189,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         for stream in &self.streams {
-            let mut shard = self.hub.shard(stream);
+            let mut shard = self.hub.shard(self.hub.hash(stream));
             if let Some(subscribers) = shard.get_mut(stream) {
                 subscribers.remove(&self.id);
                 if subscribers.is_empty() {
@@ -221,6 +252,25 @@ mod tests {
             [("user:ada".to_owned(), 1), ("group:staff".to_owned(), 9)]
         );
         assert_eq!(drain(&bob), [("group:staff".to_owned(), 9)]);
+    }
+
+    #[test]
+    fn the_hub_remembers_how_many_connections_took_an_entry() {
+        let hub = hub();
+        let mut streams = Vec::new();
+        for _ in 0..2 {
+            let mut ada = hub.register(10_000);
+            ada.listen(["user:ada".into()].into());
+            streams.push(ada);
+        }
+        hub.published(&[publication("user:ada", 1), publication("user:cy", 4)]);
+        let connections = |stream, offset| match hub.recall(stream, offset) {
+            Recollection::Pushed(pushed) => Some(pushed.connections),
+            Recollection::NotSince { .. } => None,
+        };
+        assert_eq!(connections("user:ada", 1), Some(2));
+        assert_eq!(connections("user:cy", 4), Some(0));
+        assert_eq!(connections("user:ada", 2), None);
     }
 
     #[test]

@@ -1,277 +1,196 @@
 //! A run: one lane's events of one batch, called one after another on a worker thread.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use carillon_sandbox::{Answer, Fault, GuestEvent, NoState, Session};
-use carillon_store::{DeadLetter, Decision, Effect, Outcome, StateWrites};
+use carillon_sandbox::{Answer, Egress, Fault, GuestEvent, NoState, Plugin, Session, State};
+use carillon_store::{Decision, Outcome, Side, VersionId};
 use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Decoded, Item, Why};
+use crate::comparison;
 use crate::direct;
-use crate::duplicates::{Novelty, Past};
 use crate::effects::{effects, size_bytes};
-use crate::plugins::{Code, Handler};
-use crate::state_space::{RunState, Ticket};
-use crate::workers::{Job, Progress, Workers};
-
-/// What a lane is to do with one item of a batch.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Call {
-        index: usize,
-        attempt: u32,
-    },
-    /// An id that was decided already, with other content.
-    Impostor {
-        index: usize,
-    },
-}
-
-/// The events of a batch that a lane has to handle.
-pub(crate) struct Plan {
-    handler: Arc<Handler>,
-    batch: Arc<Batch>,
-    steps: Vec<Step>,
-    max_attempts: u32,
-    from: i64,
-    next: i64,
-    /// Whether a run over shared state may stop when its slice is over.
-    in_parts: bool,
-}
+use crate::handler::{Canary, Code, Handler, InUse, Role};
+use crate::plan::{Failure, Plan, Purpose, RunControl, RunResult, Step, Stop, StopCause};
+use crate::scratch::{Scratch, ScratchCall};
+use crate::state_space::RunState;
+use crate::stats::Sample;
+use crate::workers::{Class, Job, Progress};
 
 /// Beyond this much gathered output a run stops and goes on with the next share, in bytes.
 const RUN_BYTES: usize = 4 << 20;
 
-/// What a run came to, up to where it stopped.
-#[derive(Default)]
-pub(crate) struct RunResult {
-    /// By the index of the item.
-    pub(crate) effects: Vec<(usize, Effect)>,
-    pub(crate) decisions: Vec<Decision>,
-    pub(crate) dead_letters: Vec<DeadLetter>,
-    pub(crate) state: Option<(StateWrites, Ticket)>,
-    pub(crate) stop: Option<Stop>,
-}
-
-/// Where and why a run stopped before its end.
-#[derive(Debug, Clone)]
-pub(crate) struct Stop {
-    /// The offset of the record that is to be tried again.
-    pub(crate) offset: i64,
-    pub(crate) cause: StopCause,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum StopCause {
-    /// The plugin's: this many attempts have failed.
-    Failed { attempts: u32, error: String },
-    /// The host's: it does not count as an attempt.
-    Host { error: String },
-    /// It took too long beside the others.
-    Cancelled,
-}
-
-impl Plan {
-    /// Chooses from `batch` what `handler` has to do from the record `from` on, on which it has
-    /// failed `failed_before` times.
-    pub(crate) fn new(
-        handler: &Arc<Handler>,
-        batch: &Arc<Batch>,
-        past: &Past,
-        from: i64,
-        failed_before: u32,
-        max_attempts: u32,
-    ) -> Self {
-        let mut earlier = HashMap::new();
-        let mut steps = Vec::new();
-        for (index, item) in batch.items.iter().enumerate() {
-            let Ok(decoded) = &item.content else { continue };
-            if item.record.offset < from || !handler.wants(&decoded.event.kind) {
-                continue;
-            }
-            let attempt = if item.record.offset == from {
-                failed_before + 1
-            } else {
-                1
-            };
-            match past.novelty(handler.id, decoded, &mut earlier) {
-                Novelty::New => steps.push(Step::Call { index, attempt }),
-                Novelty::Repeat => {
-                    handler.counters.duplicates.increment(1);
-                }
-                Novelty::Impostor => steps.push(Step::Impostor { index }),
-            }
-        }
-        Self {
-            handler: Arc::clone(handler),
-            batch: Arc::clone(batch),
-            steps,
-            max_attempts,
-            from,
-            next: batch.next,
-            in_parts: false,
-        }
-    }
-
-    /// Leaves only the first event to be handled.
-    pub(crate) fn keep_first(&mut self) {
-        self.steps.truncate(1);
-        if let Some(Step::Call { index, .. } | Step::Impostor { index }) = self.steps.first() {
-            self.next = self.batch.items[*index].record.offset + 1;
-        }
-    }
-
-    /// Lets a run over shared state stop when its slice is over, so that it does not hold its
-    /// thread; what it has done by then is a share of its own.
-    pub(crate) fn in_parts(mut self) -> Self {
-        self.in_parts = true;
-        self
-    }
-
-    /// The record of the first event to be handled.
-    pub(crate) fn first(&self) -> Option<usize> {
-        self.steps.first().map(|step| match step {
-            Step::Call { index, .. } | Step::Impostor { index } => *index,
-        })
-    }
-
-    /// The cursor once all of it is done.
-    pub(crate) fn next(&self) -> i64 {
-        self.next
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-
-    /// Runs on `workers`.
-    pub(crate) fn start(self, workers: &Workers) -> RunHandle {
-        let (done, result) = oneshot::channel();
-        let control = Arc::new(RunControl::default());
-        let (plugin, one_at_a_time) = (self.handler.id, self.handler.state.is_some());
-        let run = Run {
-            plan: self,
-            at: 0,
-            result: RunResult::default(),
-            gathered_bytes: 0,
-            done: Some(done),
-            control: Arc::clone(&control),
-        };
-        workers.submit(plugin, one_at_a_time, Box::new(run));
-        RunHandle { result, control }
-    }
-}
-
-/// A run that was started.
-pub(crate) struct RunHandle {
-    /// Fails if the host panicked meanwhile.
-    pub(crate) result: oneshot::Receiver<RunResult>,
-    control: Arc<RunControl>,
-}
-
-#[derive(Default)]
-struct RunControl {
-    cancelled: AtomicBool,
-    started: OnceLock<Instant>,
-}
-
-impl RunHandle {
-    /// Waits for the result until `patience` has passed since a thread took the run up, and until
-    /// `last` at the most. `None`: time is over; `Some(None)`: the host panicked.
-    pub(crate) async fn in_time(
-        &mut self,
-        patience: Duration,
-        last: tokio::time::Instant,
-    ) -> Option<Option<RunResult>> {
-        loop {
-            let now = tokio::time::Instant::now();
-            let deadline = match self.control.started.get() {
-                Some(started) => tokio::time::Instant::from_std(*started + patience),
-                None => now + patience,
-            };
-            let deadline = deadline.min(last);
-            match tokio::time::timeout_at(deadline, &mut self.result).await {
-                Ok(result) => return Some(result.ok()),
-                Err(_)
-                    if self
-                        .control
-                        .started
-                        .get()
-                        .is_some_and(|started| started.elapsed() >= patience) =>
-                {
-                    return None;
-                }
-                Err(_) if tokio::time::Instant::now() >= last => return None,
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Asks it to stop before its next event and to bring what it has.
-    pub(crate) fn cancel(&self) {
-        self.control.cancelled.store(true, Ordering::Relaxed);
-    }
-}
-
-struct Run {
+pub(crate) struct Run {
     plan: Plan,
     at: usize,
     result: RunResult,
     gathered_bytes: usize,
     done: Option<oneshot::Sender<RunResult>>,
     control: Arc<RunControl>,
+    sample: Sample,
+    canary_sample: Sample,
+    in_use: InUse,
+}
+
+/// Where the calls of a run find the plugin's state.
+enum Memory {
+    None,
+    Shared(RunState),
+    /// Only as long as a replay lasts.
+    Scratch(Arc<Scratch>),
+}
+
+/// The instances that a run calls.
+struct Sessions<'a> {
+    active: Option<Session<'a>>,
+    canary: Option<(&'a Canary, Session<'a>)>,
+}
+
+/// One call, and who took it.
+struct Called<'a> {
+    answer: Result<Answer, Fault>,
+    took_us: u32,
+    canary: Option<&'a Canary>,
 }
 
 impl Job for Run {
     fn run(&mut self, slice: Duration) -> Progress {
         let now = Instant::now();
-        self.control.started.get_or_init(|| now);
+        self.control.started(now);
         let until = now + slice;
-        let handler = Arc::clone(&self.plan.handler);
-        let mut session = match &handler.code {
-            Code::Sandboxed(plugin) => Some(plugin.session()),
-            Code::DirectRequests => None,
-        };
+        let handler = Arc::clone(self.in_use.handler());
+        let mut sessions = Sessions::open(&handler, &self.plan.purpose);
         // A run over shared state is not interrupted and gone on with: what runs between two of
         // its parts would depend on the first and be depended on by the second. It may end early.
-        let state = match handler.state.as_ref().map(RunState::begin).transpose() {
-            Ok(state) => state,
+        let memory = match Memory::begin(&handler, &self.plan.purpose) {
+            Ok(memory) => memory,
             Err(error) => {
-                self.stop_here(StopCause::Host {
-                    error: error.to_string(),
-                });
-                return self.finish(None);
+                self.stop_here(StopCause::Host { error });
+                return self.finish(&Memory::None);
             }
         };
         while self.at < self.plan.steps.len() && self.result.stop.is_none() {
             let slice_is_over = Instant::now() >= until;
-            if state.is_none() && slice_is_over && !self.control.cancelled.load(Ordering::Relaxed) {
+            let away = self.plan.class == Class::Away;
+            let cancelled = self.control.is_cancelled() || (away && handler.is_retired());
+            if matches!(memory, Memory::None) && slice_is_over && !cancelled {
                 return Progress::More;
             }
-            let enough =
-                self.gathered_bytes + state.as_ref().map_or(0, RunState::written_bytes) > RUN_BYTES;
-            let part = slice_is_over && self.plan.in_parts;
-            if self.control.cancelled.load(Ordering::Relaxed) || (self.at > 0 && (enough || part)) {
+            let enough = self.gathered_bytes + memory.written_bytes() > RUN_BYTES;
+            let part = slice_is_over && away;
+            if cancelled || (self.at > 0 && (enough || part)) {
                 self.stop_here(StopCause::Cancelled);
                 break;
             }
-            self.step(&handler, session.as_mut(), state.as_ref());
+            self.step(&handler, &mut sessions, &memory);
         }
-        self.finish(state.as_ref())
+        self.finish(&memory)
+    }
+}
+
+impl<'a> Sessions<'a> {
+    fn open(handler: &'a Handler, purpose: &Purpose) -> Self {
+        let egress = match (purpose, &handler.role) {
+            (_, Role::Shadow(_)) => Egress::Closed,
+            (Purpose::Again { egress, .. }, _) => *egress,
+            (Purpose::Live | Purpose::Probe, _) => Egress::Open,
+        };
+        let open = |plugin: &'a Plugin| plugin.session(egress);
+        Self {
+            active: match &handler.code {
+                Code::Sandboxed(plugin) => Some(open(plugin)),
+                Code::DirectRequests => None,
+            },
+            canary: match (&handler.role, purpose) {
+                (Role::Shared(canary), Purpose::Live) => {
+                    Some((&**canary, open(&canary.plugin)))
+                }
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Memory {
+    fn begin(handler: &Handler, purpose: &Purpose) -> Result<Self, String> {
+        let Some(space) = &handler.state else {
+            return Ok(Self::None);
+        };
+        if let Purpose::Again {
+            scratch: Some(scratch),
+            ..
+        } = purpose
+        {
+            return Ok(Self::Scratch(Arc::clone(scratch)));
+        }
+        RunState::begin(space)
+            .map(Self::Shared)
+            .map_err(|error| error.to_string())
+    }
+
+    fn for_call(&self, now_ms: i64) -> Box<dyn State> {
+        match self {
+            Self::None => Box::new(NoState),
+            Self::Shared(state) => state.for_call(now_ms),
+            Self::Scratch(scratch) => Box::new(ScratchCall::new(scratch, now_ms)),
+        }
+    }
+
+    fn settle(&self, handled: bool) {
+        match self {
+            Self::None => {}
+            Self::Shared(state) if handled => state.keep_call(),
+            Self::Shared(state) => state.drop_call(),
+            Self::Scratch(scratch) if handled => scratch.keep_call(),
+            Self::Scratch(scratch) => scratch.drop_call(),
+        }
+    }
+
+    fn written_bytes(&self) -> usize {
+        match self {
+            Self::Shared(state) => state.written_bytes(),
+            Self::None | Self::Scratch(_) => 0,
+        }
     }
 }
 
 impl Run {
-    fn finish(&mut self, state: Option<&RunState>) -> Progress {
+    pub(crate) fn new(
+        plan: Plan,
+        in_use: InUse,
+        done: oneshot::Sender<RunResult>,
+        control: Arc<RunControl>,
+    ) -> Self {
+        Self {
+            plan,
+            at: 0,
+            result: RunResult::default(),
+            gathered_bytes: 0,
+            done: Some(done),
+            control,
+            sample: Sample::default(),
+            canary_sample: Sample::default(),
+            in_use,
+        }
+    }
+
+    fn finish(&mut self, memory: &Memory) -> Progress {
+        let handler = self.in_use.handler();
+        handler.plugin.stats.add(&std::mem::take(&mut self.sample));
+        if let Role::Shared(canary) = &handler.role {
+            canary.stats.add(&std::mem::take(&mut self.canary_sample));
+        }
         let mut result = std::mem::take(&mut self.result);
         if self.done.as_ref().is_none_or(oneshot::Sender::is_closed) {
             // Nobody waits any more, so nothing of it stands, and nobody must build on it.
             return Progress::Done;
         }
-        match state.and_then(RunState::finish) {
+        let written = match memory {
+            Memory::Shared(state) => state.finish(),
+            Memory::None | Memory::Scratch(_) => None,
+        };
+        match written {
             None => {}
             Some(Some(writes)) => result.state = Some(writes),
             // Another run was undone under this one: nothing of it stands.
@@ -294,20 +213,14 @@ impl Run {
     }
 
     fn stop_here(&mut self, cause: StopCause) {
-        let index = match self.plan.steps.get(self.at) {
-            Some(Step::Call { index, .. } | Step::Impostor { index }) => *index,
-            None => return,
+        let Some(step) = self.plan.steps.get(self.at) else {
+            return;
         };
-        let offset = self.plan.batch.items[index].record.offset;
+        let offset = self.plan.batch.items[step.index()].record.offset;
         self.result.stop = Some(Stop { offset, cause });
     }
 
-    fn step(
-        &mut self,
-        handler: &Handler,
-        session: Option<&mut Session<'_>>,
-        state: Option<&RunState>,
-    ) {
+    fn step(&mut self, handler: &Handler, sessions: &mut Sessions<'_>, memory: &Memory) {
         let batch = Arc::clone(&self.plan.batch);
         match self.plan.steps[self.at] {
             Step::Impostor { index } => {
@@ -318,24 +231,67 @@ impl Run {
                     reason: reason.to_owned(),
                     attempts: 0,
                 };
-                self.dead_letter(handler, &batch, item, why);
+                if !matches!(handler.role, Role::Shadow(_)) {
+                    self.dead_letter(handler, handler.version, &batch, item, why);
+                }
             }
             Step::Call { index, attempt } => {
                 let item = &batch.items[index];
                 let Ok(decoded) = &item.content else { return };
-                let answer = call(session, state, &batch, item, decoded, attempt);
-                if matches!(answer, Ok(Answer::Handled(_))) {
-                    if let Some(state) = state {
-                        state.keep_call();
-                    }
-                } else if let Some(state) = state {
-                    state.drop_call();
-                }
-                self.take_answer(handler, &batch, index, decoded, attempt, answer);
+                let called = self.call(handler, sessions, memory, item, decoded, attempt);
+                memory.settle(matches!(called.answer, Ok(Answer::Handled(_))));
+                self.take_answer(handler, &batch, index, decoded, attempt, called);
             }
         }
         if self.result.stop.is_none() {
             self.at += 1;
+        }
+    }
+
+    fn call<'a>(
+        &mut self,
+        handler: &Handler,
+        sessions: &mut Sessions<'a>,
+        memory: &Memory,
+        item: &Item,
+        decoded: &Decoded,
+        attempt: u32,
+    ) -> Called<'a> {
+        // The last attempt is the active version's: no event is given up because of a candidate.
+        let canary = match &mut sessions.canary {
+            Some((canary, session))
+                if attempt < self.plan.max_attempts
+                    && canary.takes(&handler.name, item, decoded) =>
+            {
+                Some((*canary, session))
+            }
+            _ => None,
+        };
+        let (canary, session) = match canary {
+            Some((canary, session)) => (Some(canary), Some(session)),
+            None => (None, sessions.active.as_mut()),
+        };
+        let Some(session) = session else {
+            let answer = Ok(direct::handle(&decoded.event));
+            return Called {
+                answer,
+                took_us: 1,
+                canary,
+            };
+        };
+        let event = guest_event(&self.plan.batch, item, decoded, attempt);
+        let call = session.handle(&event, memory.for_call(item.record.timestamp_ms));
+        let took_us = u32::try_from(call.took.as_micros()).unwrap_or(u32::MAX);
+        let sample = if canary.is_some() {
+            &mut self.canary_sample
+        } else {
+            &mut self.sample
+        };
+        sample.took_us.push(took_us);
+        Called {
+            answer: call.answer,
+            took_us,
+            canary,
         }
     }
 
@@ -346,22 +302,25 @@ impl Run {
         index: usize,
         decoded: &Decoded,
         attempt: u32,
-        answer: Result<Answer, Fault>,
+        called: Called<'_>,
     ) {
+        self.record(handler, batch, index, decoded, &called);
+        let version = called.canary.map_or(handler.version, |canary| canary.version);
         let item = &batch.items[index];
-        let (code, error) = match answer {
+        let failure = match called.answer {
             Ok(Answer::Handled(actions)) => {
-                handler.counters.handled.increment(1);
-                let effects = effects(handler, batch, item, decoded, actions);
-                self.decide(
-                    handler,
-                    batch,
-                    item,
-                    decoded,
-                    Outcome::Handled,
-                    effects.len(),
-                    attempt,
-                );
+                self.count(called.canary).handled += 1;
+                if called.canary.is_none() {
+                    handler.plugin.gate.healthy();
+                }
+                handler.plugin.counters.handled.increment(1);
+                let effects = if matches!(handler.role, Role::Shadow(_)) {
+                    Vec::new()
+                } else {
+                    effects(handler, version, batch, item, decoded, actions)
+                };
+                let actions = u32::try_from(effects.len()).unwrap_or(u32::MAX);
+                self.decide(handler.id, version, batch, item, decoded, (Outcome::Handled, actions, attempt));
                 self.gathered_bytes += effects.iter().map(size_bytes).sum::<usize>();
                 self.result
                     .effects
@@ -369,40 +328,21 @@ impl Run {
                 return;
             }
             Ok(Answer::Reject(reason)) => {
-                handler.counters.rejected.increment(1);
-                tracing::warn!(
-                    plugin = %handler.name,
-                    event = decoded.event.id,
-                    kind = %decoded.event.kind,
-                    partition = %batch.partition,
-                    offset = item.record.offset,
-                    correlation = decoded.event.correlation_id,
-                    "a plugin rejects an event, which becomes a dead letter: {reason}"
-                );
-                self.decide(
-                    handler,
-                    batch,
-                    item,
-                    decoded,
-                    Outcome::DeadLettered,
-                    0,
-                    attempt,
-                );
-                self.dead_letter(
-                    handler,
-                    batch,
-                    item,
-                    Why {
-                        code: "rejected",
-                        reason,
-                        attempts: attempt,
-                    },
-                );
+                handler.plugin.counters.rejected.increment(1);
+                let failure = Failure {
+                    code: "rejected",
+                    reason,
+                };
+                self.say(handler, called.canary, batch, item, decoded, attempt, &failure);
+                self.give_up(handler, version, batch, index, decoded, attempt, failure);
                 return;
             }
             Ok(Answer::Retry(reason)) => {
-                handler.counters.retried.increment(1);
-                ("retry", reason)
+                handler.plugin.counters.retried.increment(1);
+                Failure {
+                    code: "retry",
+                    reason,
+                }
             }
             Err(Fault::Host(error)) => {
                 self.stop_here(StopCause::Host { error });
@@ -410,78 +350,190 @@ impl Run {
             }
             Err(fault) => {
                 count_fault(handler, &fault);
-                (fault.code(), fault.to_string())
+                Failure {
+                    code: fault.code(),
+                    reason: fault.to_string(),
+                }
             }
         };
+        self.count(called.canary).faults += 1;
+        self.say(handler, called.canary, batch, item, decoded, attempt, &failure);
+        let reason = format!("{}: {}", failure.code, failure.reason);
+        match (called.canary, &handler.role) {
+            (Some(canary), _) => canary.rule.fault(&reason),
+            (None, Role::Shadow(rule)) => rule.fault(&reason),
+            (None, _) => handler.plugin.gate.fault(&reason),
+        }
+        let probing = matches!(self.plan.purpose, Purpose::Probe);
+        if self.notes_faults(handler) || (attempt >= self.plan.max_attempts && !probing) {
+            let failure = Failure {
+                code: failure.code,
+                reason: format!(
+                    "given up after {attempt} attempts; the last one: {}",
+                    failure.reason
+                ),
+            };
+            self.give_up(handler, version, batch, index, decoded, attempt, failure);
+        } else if probing {
+            self.stop_here(StopCause::Probed);
+        } else {
+            self.stop_here(StopCause::Failed {
+                attempts: attempt,
+                error: reason,
+            });
+        }
+    }
+
+    /// Whether a fault is noted and the run goes on.
+    fn notes_faults(&self, handler: &Handler) -> bool {
+        matches!(self.plan.purpose, Purpose::Again { .. })
+            || matches!(handler.role, Role::Shadow(_))
+    }
+
+    fn count(&mut self, canary: Option<&Canary>) -> &mut Sample {
+        if canary.is_some() {
+            &mut self.canary_sample
+        } else {
+            &mut self.sample
+        }
+    }
+
+    /// The event is not tried again.
+    #[allow(clippy::too_many_arguments)]
+    fn give_up(
+        &mut self,
+        handler: &Handler,
+        version: VersionId,
+        batch: &Batch,
+        index: usize,
+        decoded: &Decoded,
+        attempt: u32,
+        failure: Failure,
+    ) {
+        let item = &batch.items[index];
+        if matches!(self.plan.purpose, Purpose::Again { .. }) {
+            self.result.failures.push((index, failure));
+            return;
+        }
+        self.decide(handler.id, version, batch, item, decoded, (Outcome::DeadLettered, 0, attempt));
+        if matches!(handler.role, Role::Shadow(_)) {
+            return;
+        }
+        let why = Why {
+            code: failure.code,
+            reason: failure.reason,
+            attempts: attempt,
+        };
+        self.dead_letter(handler, version, batch, item, why);
+    }
+
+    /// Writes down the answer where a trial compares it with another's.
+    fn record(
+        &mut self,
+        handler: &Handler,
+        batch: &Batch,
+        index: usize,
+        decoded: &Decoded,
+        called: &Called<'_>,
+    ) {
+        if !matches!(self.plan.purpose, Purpose::Live) {
+            return;
+        }
+        let (trial, side) = match &handler.role {
+            Role::Compared(trial) => (*trial, Side::Active),
+            Role::Shadow(rule) => (rule.trial, Side::Candidate),
+            Role::Active | Role::Shared(_) => return,
+        };
+        let answer = comparison::answer(
+            comparison::Answerer {
+                trial,
+                side,
+                plugin: handler.id,
+            },
+            decoded,
+            batch.source(&batch.items[index]),
+            &called.answer,
+            called.took_us,
+        );
+        self.result.answers.push(answer);
+    }
+
+    /// Tells the operator.
+    #[allow(clippy::too_many_arguments)]
+    fn say(
+        &self,
+        handler: &Handler,
+        canary: Option<&Canary>,
+        batch: &Batch,
+        item: &Item,
+        decoded: &Decoded,
+        attempt: u32,
+        failure: &Failure,
+    ) {
+        let label = canary.map_or(&handler.label, |canary| &canary.label);
         tracing::warn!(
             plugin = %handler.name,
+            version = %label,
             event = decoded.event.id,
             kind = %decoded.event.kind,
             partition = %batch.partition,
             offset = item.record.offset,
             attempt,
             max_attempts = self.plan.max_attempts,
-            code,
+            code = failure.code,
             correlation = decoded.event.correlation_id,
-            "a plugin did not handle an event: {error}"
+            "a plugin did not handle an event: {}", failure.reason
         );
-        if attempt >= self.plan.max_attempts {
-            let reason = format!("given up after {attempt} attempts; the last one: {error}");
-            self.decide(
-                handler,
-                batch,
-                item,
-                decoded,
-                Outcome::DeadLettered,
-                0,
-                attempt,
-            );
-            self.dead_letter(
-                handler,
-                batch,
-                item,
-                Why {
-                    code,
-                    reason,
-                    attempts: attempt,
-                },
-            );
-        } else {
-            self.stop_here(StopCause::Failed {
-                attempts: attempt,
-                error,
-            });
-        }
+        handler.plugin.book.host(
+            label,
+            "warn",
+            Some(&decoded.event.id),
+            format!(
+                "attempt {attempt} of {} at {} offset {}: {}: {}",
+                self.plan.max_attempts,
+                batch.partition,
+                item.record.offset,
+                failure.code,
+                failure.reason
+            ),
+        );
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn decide(
         &mut self,
-        handler: &Handler,
+        plugin: carillon_store::PluginId,
+        version: VersionId,
         batch: &Batch,
         item: &Item,
         decoded: &Decoded,
-        outcome: Outcome,
-        actions: usize,
-        attempts: u32,
+        (outcome, actions, attempts): (Outcome, u32, u32),
     ) {
         self.result.decisions.push(Decision {
             event_key: decoded.key,
             content_hash: decoded.content_hash,
-            plugin: handler.id,
-            version: handler.version,
+            plugin,
+            version,
             outcome,
-            actions: u32::try_from(actions).unwrap_or(u32::MAX),
+            actions,
             attempts,
             source: batch.source(item),
+            replaces: matches!(self.plan.purpose, Purpose::Again { .. }),
         });
     }
 
-    fn dead_letter(&mut self, handler: &Handler, batch: &Batch, item: &Item, why: Why<'_>) {
-        handler.counters.dead_letters.increment(1);
+    fn dead_letter(
+        &mut self,
+        handler: &Handler,
+        version: VersionId,
+        batch: &Batch,
+        item: &Item,
+        why: Why<'_>,
+    ) {
+        handler.plugin.counters.dead_letters.increment(1);
+        self.sample.dead_letters += 1;
         self.result
             .dead_letters
-            .push(batch.dead_letter(item, handler.id, handler.version, why));
+            .push(batch.dead_letter(item, handler.id, version, why));
     }
 }
 
@@ -490,19 +542,14 @@ fn count_fault(handler: &Handler, fault: &Fault) {
         .increment(1);
 }
 
-fn call(
-    session: Option<&mut Session<'_>>,
-    state: Option<&RunState>,
-    batch: &Batch,
-    item: &Item,
-    decoded: &Decoded,
+fn guest_event<'a>(
+    batch: &'a Batch,
+    item: &'a Item,
+    decoded: &'a Decoded,
     attempt: u32,
-) -> Result<Answer, Fault> {
+) -> GuestEvent<'a> {
     let event = &decoded.event;
-    let Some(session) = session else {
-        return Ok(direct::handle(event));
-    };
-    let guest_event = GuestEvent {
+    GuestEvent {
         id: &event.id,
         kind: event.kind.as_str(),
         time_ms: event.time_ms,
@@ -517,10 +564,5 @@ fn call(
         partition: batch.partition.partition.unsigned_abs(),
         offset: item.record.offset.unsigned_abs(),
         attempt,
-    };
-    let state = match state {
-        Some(state) => state.for_call(item.record.timestamp_ms),
-        None => Box::new(NoState),
-    };
-    session.handle(&guest_event, state).0
+    }
 }

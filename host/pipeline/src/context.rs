@@ -12,14 +12,20 @@ use crate::committer::Committer;
 use crate::config::PipelineConfig;
 use crate::health::Health;
 use crate::offsets::Offsets;
-use crate::plugins::PluginTable;
+use crate::board::Board;
+use crate::handler::Handler;
+use crate::table::PluginTable;
 use crate::workers::Workers;
 
 /// What all heads and lanes work with.
 pub(crate) struct Context {
     pub(crate) store: Store,
     pub(crate) committer: Committer,
+    /// Run plugins that only compute.
     pub(crate) workers: Workers,
+    /// Run plugins that may wait for hosts of the network.
+    pub(crate) http_workers: Workers,
+    pub(crate) board: Arc<Board>,
     pub(crate) plugins: PluginTable,
     pub(crate) readers: ReaderPool,
     pub(crate) offsets: Offsets,
@@ -30,6 +36,16 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The threads that a handler runs on. A call that waits for the network holds its thread, and
+    /// must not hold one that others need.
+    pub(crate) fn workers_for(&self, handler: &Handler) -> &Workers {
+        if handler.reaches_out() {
+            &self.http_workers
+        } else {
+            &self.workers
+        }
+    }
+
     /// What is stored after a failed attempt.
     pub(crate) fn retry_state(&self, attempts: u32, last_error: String) -> RetryState {
         let first = Duration::from_millis(self.config.retry_backoff_ms);

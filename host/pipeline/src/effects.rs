@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use carillon_sandbox::{Action, Notification, Urgency};
-use carillon_store::{Effect, NewNotification, NewWithdrawal, NotificationId, Priority};
+use carillon_store::{Effect, NewNotification, NewWithdrawal, NotificationId, Priority, VersionId};
 
 use crate::batch::{Batch, Decoded, Item};
-use crate::plugins::Handler;
+use crate::handler::Handler;
 
 /// What a withdrawal has instead of a category when its id is derived; no category can be
 /// equal to it, since categories have no U+0000.
@@ -28,6 +28,7 @@ pub(crate) fn size_bytes(effect: &Effect) -> usize {
 /// The effects of one answer, in its order.
 pub(crate) fn effects(
     handler: &Handler,
+    version: VersionId,
     batch: &Batch,
     item: &Item,
     decoded: &Decoded,
@@ -65,7 +66,7 @@ pub(crate) fn effects(
                     stream: stream.into(),
                     plugin: handler.id,
                     plugin_name: Arc::clone(&handler.name),
-                    version: handler.version,
+                    version,
                     event_id: event.id.clone(),
                     kind: event.kind.as_str().to_owned(),
                     source,
@@ -96,7 +97,7 @@ pub(crate) fn effects(
                     stream: stream.into(),
                     plugin: handler.id,
                     plugin_name: Arc::clone(&handler.name),
-                    version: handler.version,
+                    version,
                     event_id: event.id.clone(),
                     kind: event.kind.as_str().to_owned(),
                     source,

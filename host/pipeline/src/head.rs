@@ -1,7 +1,7 @@
 //! The head of a partition: reads it, and gives each batch to the lanes that stand there
 //! together. They share one cursor; what they decide on a batch is one share of the commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,14 +16,15 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::batch::{Batch, Decoded};
-use crate::calls::{Plan, RunHandle, RunResult, Stop, StopCause};
 use crate::committer::Failed;
 use crate::context::{Context, taken_away};
 use crate::duplicates::Past;
+use crate::handler::Handler;
 use crate::lane::{End, Follow, FollowProgress, Following, INBOX, Lane};
-use crate::plugins::Handler;
+use crate::plan::{Plan, RunHandle, RunResult, Stop, StopCause};
 use crate::reach::Reach;
 use crate::state_space::Ticket;
+use crate::table::Loaded;
 
 /// How long a lane that was told to stop may take to bring what it has.
 const GRACE: Duration = Duration::from_millis(20);
@@ -44,6 +45,8 @@ pub(crate) struct Head {
     position: watch::Sender<i64>,
     reach: Arc<Reach>,
     follow: (mpsc::Sender<Follow>, mpsc::Receiver<Follow>),
+    /// Which plugins there are and whose gates are open, as this head last arranged its lanes by.
+    arranged: Option<u64>,
 }
 
 struct Follower {
@@ -100,6 +103,7 @@ impl Head {
             position,
             reach,
             follow: mpsc::channel(64),
+            arranged: None,
         }
     }
 
@@ -115,13 +119,21 @@ impl Head {
         }
         self.away.clear();
         self.tasks.shutdown().await;
+        self.context.board.forget(&self.id);
         tracing::debug!(partition = %self.id, position = *self.position.borrow(), "a partition was let go");
     }
 
     async fn work(&mut self) -> Result<(), Trouble> {
-        self.begin().await?;
+        self.context
+            .board
+            .head(&self.id, *self.position.borrow());
         let mut revoked = self.revoked.clone();
+        let mut changes = self.context.plugins.changes();
         loop {
+            let loaded = self.context.plugins.loaded();
+            if self.arranged != Some(loaded.generation) {
+                self.arrange(&loaded).await?;
+            }
             let (records, bytes) = (
                 self.context.config.batch_records,
                 self.context.config.batch_bytes,
@@ -129,55 +141,74 @@ impl Head {
             tokio::select! {
                 biased;
                 () = taken_away(&mut revoked) => return Ok(()),
+                // The sender lives as long as the context.
+                _ = changes.changed() => {}
                 Some(request) = self.follow.1.recv() => self.take_follower(request),
                 Some(ended) = self.tasks.join_next() => self.lane_ended(ended)?,
                 records = self.partition.next_batch(records, bytes) => {
                     let start = *self.position.borrow();
                     let batch = Arc::new(Batch::decode(self.id.clone(), self.log, start, records?));
-                    self.handle(&batch).await?;
+                    self.handle(&batch, &loaded).await?;
                 }
             }
         }
     }
 
-    /// Takes up the lanes that have a cursor of their own, and gives one to those whose plugin
-    /// is known but not loaded: they catch up once it is back.
-    async fn begin(&mut self) -> Result<(), Trouble> {
-        let start = *self.position.borrow();
-        let cursors = self
+    /// Between two events: takes up the lanes that have a cursor of their own, and gives one to
+    /// those that may not go on: their plugin is paused, quarantined, or known and not loaded. They
+    /// catch up once it is back.
+    async fn arrange(&mut self, loaded: &Loaded) -> Result<(), Trouble> {
+        let position = *self.position.borrow();
+        let mut cursors = self
             .context
             .store
             .cursors(self.log, self.id.partition)
             .await?;
-        let loaded = self.context.plugins.loaded();
-        let absent: Vec<Detached> = self
-            .context
-            .store
-            .known_plugins()
-            .into_iter()
-            .filter(|(id, _)| {
-                !loaded.handlers.contains_key(id) && !cursors.own.iter().any(|(own, _)| own == id)
-            })
-            .map(|(plugin, _)| Detached {
+        let own: HashSet<PluginId> = cursors.own.iter().map(|(plugin, _)| *plugin).collect();
+        let at_head = |plugin: &PluginId| !own.contains(plugin) && !self.away.contains_key(plugin);
+        let may_go_on = |plugin: &PluginId| {
+            loaded
+                .handlers
+                .get(plugin)
+                .is_some_and(|handler| handler.plugin.gate.is_open())
+        };
+        let known = self.context.store.known_plugins();
+        let waiting: Vec<Detached> = known
+            .iter()
+            .map(|(plugin, _)| *plugin)
+            .filter(|plugin| at_head(plugin) && !may_go_on(plugin))
+            .map(|plugin| Detached {
                 plugin,
-                next: start,
+                next: position,
                 retry: None,
             })
             .collect();
-        if !absent.is_empty() {
+        if !waiting.is_empty() {
+            let cursor = |detached: &Detached| {
+                let cursor = Cursor {
+                    next: detached.next,
+                    retry: None,
+                };
+                (detached.plugin, cursor)
+            };
+            cursors.own.extend(waiting.iter().map(cursor));
             // No record is passed by it, so no state expires.
-            let mut share = Share::moving(self.cursor_move(start, start, 0));
-            share.detached = absent;
+            let mut share = Share::moving(self.cursor_move(position, position, 0));
+            share.detached = waiting;
             self.commit(share, Vec::new())
                 .await?
                 .map_err(|failed| Trouble::NotWritten(failed.error))?;
         }
         for (plugin, cursor) in cursors.own {
+            if self.away.contains_key(&plugin) {
+                continue;
+            }
             if let Some(handler) = loaded.handlers.get(&plugin) {
                 self.send_away(handler, cursor, None);
             }
         }
-        tracing::debug!(partition = %self.id, position = start, lanes_away = self.away.len(), "a partition was taken up");
+        self.arranged = Some(loaded.generation);
+        tracing::debug!(partition = %self.id, position, lanes_away = self.away.len(), generation = loaded.generation, "the lanes of a partition were arranged");
         Ok(())
     }
 
@@ -206,9 +237,9 @@ impl Head {
             .ok_or(Trouble::ShuttingDown)
     }
 
-    async fn handle(&mut self, batch: &Arc<Batch>) -> Result<(), Trouble> {
-        let joined = self.feed_followers(batch);
-        let results = self.run_lanes(batch).await;
+    async fn handle(&mut self, batch: &Arc<Batch>, loaded: &Loaded) -> Result<(), Trouble> {
+        let joined = self.feed_followers(batch, loaded);
+        let results = self.run_lanes(batch, loaded).await;
 
         let logged_at_ms = batch.logged_before(batch.next);
         let mut share = Share::moving(self.cursor_move(batch.start, batch.next, logged_at_ms));
@@ -234,6 +265,7 @@ impl Head {
             }
             share.decisions.extend(result.decisions);
             share.dead_letters.extend(result.dead_letters);
+            share.answers.extend(result.answers);
             effects.extend(result.effects);
             if let Some((writes, ticket)) = result.state {
                 share.state.push(writes);
@@ -252,6 +284,7 @@ impl Head {
         }
         self.position.send_replace(batch.next);
         self.context.offsets.stored(&self.id, batch.next);
+        self.context.board.head(&self.id, batch.next);
         for (handler, cursor) in leaving {
             self.send_away(&handler, cursor, Some(Arc::clone(batch)));
         }
@@ -315,18 +348,22 @@ impl Head {
             StopCause::Failed { attempts, error } => {
                 Some(self.context.retry_state(*attempts, error.clone()))
             }
-            StopCause::Host { .. } | StopCause::Cancelled => None,
+            StopCause::Host { .. } | StopCause::Probed | StopCause::Cancelled => None,
         }
     }
 
     /// Gives the batch to those who follow; answers those who have caught up and are taken
     /// back with this batch.
-    fn feed_followers(&mut self, batch: &Arc<Batch>) -> Vec<PluginId> {
+    fn feed_followers(&mut self, batch: &Arc<Batch>, loaded: &Loaded) -> Vec<PluginId> {
         let mut joined = Vec::new();
         for (plugin, follower) in &mut self.away {
             let Some(there) = follower else { continue };
             let idle = there.inbox.capacity() == there.inbox.max_capacity();
-            if idle && there.progress.done_to.load(Ordering::Acquire) == batch.start {
+            let may_join = loaded
+                .handlers
+                .get(plugin)
+                .is_some_and(|handler| handler.plugin.gate.is_open());
+            if idle && may_join && there.progress.done_to.load(Ordering::Acquire) == batch.start {
                 joined.push(*plugin);
                 there.progress.joined.store(true, Ordering::Release);
             } else if there.inbox.try_send(Arc::clone(batch)).is_err() {
@@ -337,13 +374,17 @@ impl Head {
         for plugin in &joined {
             self.away.remove(plugin);
             self.reach.ended(*plugin);
+            self.context.board.lane_ended(&self.id, *plugin);
         }
         joined.sort_unstable();
         joined
     }
 
-    async fn run_lanes(&self, batch: &Arc<Batch>) -> Vec<(Arc<Handler>, RunResult)> {
-        let loaded = self.context.plugins.loaded();
+    async fn run_lanes(
+        &self,
+        batch: &Arc<Batch>,
+        loaded: &Loaded,
+    ) -> Vec<(Arc<Handler>, RunResult)> {
         let mut lanes: HashMap<PluginId, Arc<Handler>> = HashMap::new();
         for decoded in batch
             .items
@@ -380,8 +421,8 @@ impl Head {
             })
             .filter(|(_, plan)| !plan.is_empty())
             .map(|(handler, plan)| Running {
+                run: plan.start(self.context.workers_for(handler)),
                 handler: Arc::clone(handler),
-                run: plan.start(&self.context.workers),
             })
             .collect();
         self.gather(batch, running).await
@@ -422,7 +463,7 @@ impl Head {
         let grace = Instant::now() + GRACE;
         for mut lane in late {
             tracing::debug!(plugin = %lane.handler.name, partition = %self.id, "a lane lags and leaves the head");
-            lane.handler.counters.left_head.increment(1);
+            lane.handler.plugin.counters.left_head.increment(1);
             let result = match timeout_at(grace, &mut lane.run.result).await {
                 Ok(Ok(result)) => result,
                 // What it is doing now is dropped and done again.
@@ -440,6 +481,13 @@ impl Head {
             self.away.insert(handler.id, None);
         }
         self.reach.lane(handler.id, cursor.next);
+        let retry = cursor.retry.as_ref();
+        self.context.board.lane(
+            &self.id,
+            handler.id,
+            cursor.next,
+            retry.map(|retry| (retry.attempts, retry.last_error.clone())),
+        );
         let lane = Lane {
             context: Arc::clone(&self.context),
             handler: Arc::clone(handler),
@@ -478,15 +526,23 @@ impl Head {
     }
 
     fn take_follower(&mut self, request: Follow) {
-        let following = self.follower(request.handler.id);
+        let following = self.follower(request.plugin);
         // The lane may have ended meanwhile.
         let _ = request.answer.send(following);
     }
 
     fn lane_ended(&mut self, ended: Result<(PluginId, End), JoinError>) -> Result<(), Trouble> {
-        match ended? {
-            (_, End::Joined | End::Left) => {}
-            (plugin, End::Stopped) => {
+        let (plugin, end) = ended?;
+        match end {
+            End::Joined => {}
+            // Its row is gone, or somebody else's: the store tells where it stands now.
+            End::Left => {
+                self.away.remove(&plugin);
+                self.reach.ended(plugin);
+                self.context.board.lane_ended(&self.id, plugin);
+                self.arranged = None;
+            }
+            End::Stopped => {
                 self.away.insert(plugin, None);
                 self.reach.ended(plugin);
             }

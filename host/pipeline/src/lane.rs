@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use carillon_bus::{PartitionId, ReadError, UnknownPosition};
 use carillon_store::{
-    CursorMove, Decision, Lane as CursorLane, LogId, Outcome, RetryState, Share, ShareError,
+    CursorMove, Decision, Lane as CursorLane, LogId, Outcome, PluginId, RetryState, Share,
+    ShareError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backoff::{now_ms, pause};
 use crate::batch::{Batch, Why};
-use crate::calls::{Plan, RunResult, Stop, StopCause};
 use crate::context::{Context, taken_away};
 use crate::duplicates::Past;
-use crate::plugins::Handler;
+use crate::gate::Turn;
+use crate::handler::{Handler, PluginShared};
+use crate::plan::{Plan, Purpose, RunResult, Stop, StopCause};
 use crate::reach::Reach;
 use crate::state_space::Ticket;
 
@@ -36,7 +38,7 @@ const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 
 /// A request to be handed batches from now on.
 pub(crate) struct Follow {
-    pub(crate) handler: Arc<Handler>,
+    pub(crate) plugin: PluginId,
     pub(crate) answer: oneshot::Sender<Following>,
 }
 
@@ -102,17 +104,83 @@ impl Lane {
     }
 
     async fn work(&mut self) -> End {
+        let mut changes = self.context.plugins.changes();
         loop {
-            self.wait_for_retry().await;
-            match self.next_batch().await {
-                Ok(batch) => {
-                    if let Err(end) = self.handle(&batch).await {
-                        return end;
-                    }
-                    self.current = (self.cursor < batch.next).then_some(batch);
+            changes.borrow_and_update();
+            let shared = match self.take_up_version() {
+                Ok(shared) => shared,
+                Err(end) => return end,
+            };
+            let turn = tokio::select! {
+                turn = self.turn(&shared) => turn,
+                // The sender lives as long as the context.
+                _ = changes.changed() => continue,
+            };
+            let purpose = match turn {
+                Turn::Free => Purpose::Live,
+                Turn::Probe(_) => Purpose::Probe,
+            };
+            if matches!(purpose, Purpose::Live) {
+                tokio::select! {
+                    () = self.wait_for_retry() => {}
+                    _ = changes.changed() => continue,
+                    () = shared.gate.closed() => continue,
                 }
+            }
+            let batch = tokio::select! {
+                batch = self.next_batch() => batch,
+                _ = changes.changed() => continue,
+                () = shared.gate.closed(), if matches!(purpose, Purpose::Live) => continue,
+            };
+            let handled = match batch {
+                Ok(batch) => self
+                    .handle(&batch, purpose)
+                    .await
+                    .map(|()| (self.cursor < batch.next).then_some(batch)),
+                Err(end) => Err(end),
+            };
+            match handled {
+                Ok(rest) => self.current = rest,
                 Err(end) => return end,
             }
+        }
+    }
+
+    /// Between two events: the version that handles the next one.
+    fn take_up_version(&mut self) -> Result<Arc<PluginShared>, End> {
+        let Some(handler) = self.context.plugins.handler(self.handler.id) else {
+            return Err(End::Left);
+        };
+        if handler.version != self.handler.version {
+            // The attempts were another's.
+            self.retry = None;
+        }
+        self.handler = handler;
+        Ok(Arc::clone(&self.handler.plugin))
+    }
+
+    /// Waits until the lane may go on. A lane that may not holds nothing back meanwhile.
+    async fn turn<'a>(&mut self, shared: &'a PluginShared) -> Turn<'a> {
+        if shared.gate.is_open() {
+            self.reach.lane(self.handler.id, self.cursor);
+            return Turn::Free;
+        }
+        self.following = None;
+        self.current = None;
+        self.reach.ended(self.handler.id);
+        loop {
+            let turn = shared.gate.turn().await;
+            let caught_up = self.cursor >= *self.head.borrow_and_update();
+            if matches!(turn, Turn::Probe(_)) && caught_up {
+                // There is nothing to try it with; others may have something.
+                drop(turn);
+                if self.head.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            }
+            self.reach.lane(self.handler.id, self.cursor);
+            return turn;
         }
     }
 
@@ -138,7 +206,7 @@ impl Lane {
             if self.following.is_none() && head - self.cursor <= NEAR {
                 let (answer, following) = oneshot::channel();
                 let request = Follow {
-                    handler: Arc::clone(&self.handler),
+                    plugin: self.handler.id,
                     answer,
                 };
                 // Without a head the partition is being taken away; `run` notices.
@@ -228,6 +296,11 @@ impl Lane {
                     "{what}; choose where to go on with notification_service.kafka.unknown_position = \"earliest\" or \"latest\", and restart"
                 );
                 tracing::error!("{reason}");
+                self.context.board.lane_stopped(
+                    &self.partition,
+                    self.handler.id,
+                    reason.clone(),
+                );
                 self.context
                     .health
                     .stopped(&self.partition, Some(&plugin), reason);
@@ -256,7 +329,7 @@ impl Lane {
     }
 
     /// Handles a batch from the cursor on, as far as it goes, and commits.
-    async fn handle(&mut self, batch: &Arc<Batch>) -> Result<(), End> {
+    async fn handle(&mut self, batch: &Arc<Batch>, purpose: Purpose) -> Result<(), End> {
         let past = self.past(batch).await;
         let failed_before = self.retry.as_ref().map_or(0, |retry| retry.attempts);
         let max_attempts = self.context.config.max_attempts;
@@ -268,15 +341,16 @@ impl Lane {
             failed_before,
             max_attempts,
         )
-        .in_parts();
-        if self.cursor < self.one_by_one_until {
+        .away(purpose.clone());
+        if self.cursor < self.one_by_one_until || matches!(purpose, Purpose::Probe) {
             plan.keep_first();
         }
         let (planned_to, first) = (plan.next(), plan.first());
         let result = if plan.is_empty() {
             RunResult::default()
         } else {
-            match plan.start(&self.context.workers).result.await {
+            let workers = self.context.workers_for(&self.handler);
+            match plan.start(workers).result.await {
                 Ok(result) => result,
                 Err(_) => self.panicked(batch, first, failed_before),
             }
@@ -291,6 +365,7 @@ impl Lane {
             .map(|(_, effect)| effect)
             .collect();
         share.dead_letters = result.dead_letters;
+        share.answers = result.answers;
         let (state, tickets) = result.state.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
         share.state = state;
         if self.commit(batch, share, tickets, first).await? {
@@ -336,6 +411,13 @@ impl Lane {
         self.cursor = next;
         self.retry = retry;
         self.reach.lane(self.handler.id, next);
+        let retry = self.retry.as_ref();
+        self.context.board.lane(
+            &self.partition,
+            self.handler.id,
+            next,
+            retry.map(|retry| (retry.attempts, retry.last_error.clone())),
+        );
     }
 
     /// The cursor is not where this lane believes: an earlier commit was written although its
@@ -424,7 +506,7 @@ impl Lane {
             reason: reason.to_owned(),
             attempts,
         };
-        self.handler.counters.dead_letters.increment(1);
+        self.handler.plugin.counters.dead_letters.increment(1);
         result.dead_letters.push(batch.dead_letter(
             item,
             self.handler.id,
@@ -440,6 +522,7 @@ impl Lane {
             actions: 0,
             attempts,
             source: batch.source(item),
+            replaces: false,
         });
         result
     }
@@ -474,8 +557,8 @@ impl Lane {
             StopCause::Failed { attempts, error } => {
                 Some(self.context.retry_state(*attempts, error.clone()))
             }
-            // The host's trouble takes no attempt away.
-            StopCause::Host { .. } | StopCause::Cancelled => self
+            // The host's trouble takes no attempt away, and a probe neither.
+            StopCause::Host { .. } | StopCause::Probed | StopCause::Cancelled => self
                 .retry
                 .clone()
                 .filter(|_| stop.is_some_and(|stop| stop.offset == self.cursor)),

@@ -1,32 +1,39 @@
 //! The pipeline as a whole: plugins go in, partitions come and go, lanes run.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use carillon_bus::{
-    BusError, Cluster, Consumer, ConsumerConfig, ConsumerEvent, EMBEDDED_CLUSTER_PREFIX, Producer,
-    ProducerConfig, ReaderPool,
+    BusError, Cluster, Consumer, ConsumerConfig, ConsumerEvent, EMBEDDED_CLUSTER_PREFIX, Places,
+    Producer, ProducerConfig, ReaderPool,
 };
 use carillon_events::Subscription;
-use carillon_sandbox::{Refusal, Sandbox};
-use carillon_store::{Store, StoreError, VersionId};
+use carillon_sandbox::Sandbox;
+use carillon_store::{RunState, Store, StoreError, VersionId};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::backoff::now_ms;
+use crate::board::Board;
 use crate::committer::Committer;
-use crate::config::{PipelineConfig, PluginConfig};
+use crate::config::{PipelineConfig, PluginConfig, WatchConfig};
 use crate::context::Context;
 use crate::dead_letter_relay;
 use crate::direct;
+use crate::folder::Folder;
+use crate::gate::{Gate, GateRules, REPORTS, Report};
+use crate::handler::{Code, Counters, Handler, HandlerParts, PluginShared, Role};
 use crate::head::Head;
 use crate::health::Health;
 use crate::offsets::Offsets;
-use crate::plugins::{Code, Counters, Handler, PluginStatus, PluginTable};
+use crate::operations::{Operations, OperationsParts};
 use crate::positions::StoredPositions;
-use crate::state_space::StateSpace;
+use crate::stats::Stats;
+use crate::table::PluginTable;
+use crate::trust::{Trust, TrustConfig};
 use crate::workers::Workers;
 
 /// How long the brokers may take to answer at the start.
@@ -34,6 +41,9 @@ const BROKER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long leaving the group may take.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often the ends of the partitions are asked for, and the gauges of the plugins set.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Why the pipeline does not run.
 #[derive(Debug, thiserror::Error)]
@@ -44,42 +54,56 @@ pub enum PipelineError {
     /// The store fails.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A plugin is refused.
-    #[error("{origin}: {refusal}")]
-    Refused {
-        /// Where the binary comes from.
-        origin: String,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// Two binaries have one name.
-    #[error(
-        "{origin}: a plugin named {name} is loaded already, from {other}; remove one of the two"
-    )]
-    NameTaken {
-        /// Where the binary comes from.
-        origin: String,
-        /// The name.
-        name: String,
-        /// Where the first one came from.
-        other: String,
+    /// A value of the configuration makes no sense.
+    #[error("{0}")]
+    Config(String),
+    /// The folder of plugins cannot be used.
+    #[error("the folder of plugins {folder} cannot be used: {error}", folder = .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
     },
     /// The system has no thread to give.
     #[error("the threads that run plugins could not be started: {0}")]
     Threads(#[from] std::io::Error),
 }
 
-/// Loads plugins, then runs their lanes.
+/// What a pipeline is made of.
+#[derive(Debug)]
+pub struct PipelineParts {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Where the log lives.
+    pub cluster: Cluster,
+    /// Where plugins run.
+    pub sandbox: Sandbox,
+    /// `[notification_service.kafka]`.
+    pub consumer: ConsumerConfig,
+    /// `[pipeline]`.
+    pub config: PipelineConfig,
+    /// `[plugins.NAME]`, by name.
+    pub plugins: HashMap<String, PluginConfig>,
+    /// `[trust]`.
+    pub trust: TrustConfig,
+    /// The folder that plugins are dropped into, and how it is looked at.
+    pub watch: Option<(PathBuf, WatchConfig)>,
+}
+
+/// Loads plugins, and runs their lanes.
 pub struct Pipeline {
     store: Store,
     cluster: Cluster,
-    sandbox: Sandbox,
     consumer_config: ConsumerConfig,
     config: PipelineConfig,
-    plugin_configs: HashMap<String, PluginConfig>,
-    plugins: PluginTable,
-    origins: HashMap<String, String>,
+    watch: Option<(PathBuf, WatchConfig)>,
+    table: PluginTable,
+    operations: Operations,
+    board: Arc<Board>,
+    places: Places,
     voided: Arc<Notify>,
+    reports: Option<mpsc::Receiver<Report>>,
     running: Option<Running>,
     health: Arc<Health>,
 }
@@ -93,118 +117,77 @@ struct Running {
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline")
-            .field("plugins", &self.plugins)
-            .finish_non_exhaustive()
+        f.debug_struct("Pipeline").finish_non_exhaustive()
     }
 }
 
 impl Pipeline {
-    /// A pipeline without plugins, that does not run yet.
-    #[must_use]
-    pub fn new(
-        store: Store,
-        cluster: Cluster,
-        sandbox: Sandbox,
-        consumer_config: ConsumerConfig,
-        config: PipelineConfig,
-        plugin_configs: HashMap<String, PluginConfig>,
-    ) -> Self {
-        Self {
+    /// A pipeline that does not run yet.
+    ///
+    /// # Errors
+    /// When a value of the configuration makes no sense.
+    pub fn new(parts: PipelineParts) -> Result<Self, PipelineError> {
+        let PipelineParts {
             store,
             cluster,
             sandbox,
-            consumer_config,
+            consumer,
             config,
-            plugin_configs,
-            plugins: PluginTable::default(),
-            origins: HashMap::new(),
-            voided: Arc::new(Notify::new()),
+            plugins,
+            trust,
+            watch,
+        } = parts;
+        let trust = Trust::new(&trust).map_err(PipelineError::Config)?;
+        let table = PluginTable::default();
+        let board = Arc::new(Board::default());
+        let places = Places::new(&cluster, &consumer);
+        let voided = Arc::new(Notify::new());
+        let (sender, reports) = mpsc::channel(REPORTS);
+        let operations = Operations::new(OperationsParts {
+            store: store.clone(),
+            sandbox,
+            table: table.clone(),
+            config: config.clone(),
+            configs: plugins,
+            trust,
+            board: Arc::clone(&board),
+            places: places.clone(),
+            readers: ReaderPool::new(&cluster, &consumer, 1),
+            voided: Arc::clone(&voided),
+            reports: sender,
+        });
+        Ok(Self {
+            store,
+            cluster,
+            consumer_config: consumer,
+            config,
+            watch,
+            table,
+            operations,
+            board,
+            places,
+            voided,
+            reports: Some(reports),
             running: None,
             health: Arc::default(),
-        }
-    }
-
-    /// Loads a binary that comes from `origin`.
-    ///
-    /// # Errors
-    /// When it is refused, or the store cannot register it.
-    pub async fn load(
-        &mut self,
-        bytes: &[u8],
-        origin: &str,
-    ) -> Result<PluginStatus, PipelineError> {
-        let configs = &self.plugin_configs;
-        let plugin = self
-            .sandbox
-            .load(bytes, |name| {
-                let config = configs.get(name).cloned().unwrap_or_default();
-                (config.limits, config.settings)
-            })
-            .map_err(|refusal| PipelineError::Refused {
-                origin: origin.to_owned(),
-                refusal,
-            })?;
-        let name = plugin.name().to_string();
-        if let Some(other) = self.origins.get(&name) {
-            return Err(PipelineError::NameTaken {
-                origin: origin.to_owned(),
-                name,
-                other: other.clone(),
-            });
-        }
-        let id = self.store.plugin(&name).await?;
-        let description = plugin.description();
-        let version = self
-            .store
-            .plugin_version(id, &description.version, plugin.sha256(), now_ms())
-            .await?;
-        let state = plugin.imports_state().then(|| {
-            Arc::new(StateSpace::new(
-                id,
-                self.store.clone(),
-                Handle::current(),
-                self.config.state_cache_bytes,
-                Arc::clone(&self.voided),
-            ))
-        });
-        self.plugins.insert(Handler {
-            id,
-            name: Arc::clone(plugin.name()),
-            version,
-            subscriptions: description.subscriptions.clone(),
-            code: Code::Sandboxed(plugin.clone()),
-            state,
-            counters: Counters::new(&name),
-        });
-        self.origins.insert(name.clone(), origin.to_owned());
-        let status = self
-            .plugins
-            .list()
-            .into_iter()
-            .find(|status| status.name == name);
-        // It was inserted above.
-        status.ok_or_else(|| {
-            StoreError::Unreadable {
-                what: "plugin",
-                detail: name,
-            }
-            .into()
         })
     }
 
-    /// What is loaded.
+    /// What operators do and see.
     #[must_use]
-    pub fn plugins(&self) -> PluginTable {
-        self.plugins.clone()
+    pub fn operations(&self) -> Operations {
+        self.operations.clone()
     }
 
     /// Joins the consumer group and begins to work.
     ///
     /// # Errors
-    /// When no broker answers, topics cannot be made, or the store fails.
+    /// When no broker answers, topics cannot be made, the store fails, or the folder of plugins
+    /// cannot be used.
     pub async fn start(&mut self) -> Result<(), PipelineError> {
         self.load_direct().await?;
+        self.operations.restore().await?;
+        let folder = self.take_in_folder().await?;
         let topics = self.topics();
         let named: Vec<String> = topics
             .iter()
@@ -250,8 +233,14 @@ impl Pipeline {
                 self.config.group_shares,
                 Arc::clone(&self.voided),
             ),
-            workers: Workers::start(self.config.workers)?,
-            plugins: self.plugins.clone(),
+            workers: Workers::start("plugin", self.config.workers, self.config.catch_up_share)?,
+            http_workers: Workers::start(
+                "http-plugin",
+                self.config.http_workers.max(2),
+                self.config.catch_up_share,
+            )?,
+            board: Arc::clone(&self.board),
+            plugins: self.table.clone(),
             readers: ReaderPool::new(&self.cluster, &self.consumer_config, self.config.readers),
             offsets: Offsets::default(),
             again: consumer.again(),
@@ -259,6 +248,8 @@ impl Pipeline {
             unknown_position: self.consumer_config.unknown_position,
             config: self.config.clone(),
         });
+        self.operations
+            .started(Arc::clone(&context), Arc::clone(&cluster_id));
         let consumer = Arc::new(Mutex::new(consumer));
         let heads = tokio::spawn(take_partitions(
             Arc::clone(&context),
@@ -271,6 +262,15 @@ impl Pipeline {
             self.dead_letter_producer()?,
             self.consumer_config.dead_letter_topic.as_str().into(),
         ))];
+        tasks.push(tokio::spawn(look(
+            self.operations.clone(),
+            Arc::clone(&self.board),
+            self.places.clone(),
+        )));
+        if let Some(reports) = self.reports.take() {
+            tasks.push(tokio::spawn(hear(self.operations.clone(), reports)));
+        }
+        tasks.extend(folder.map(|folder| tokio::spawn(folder.watch())));
         if self.consumer_config.enable_auto_commit {
             let interval = Duration::from_millis(u64::from(
                 self.consumer_config.auto_commit_interval_ms.max(10),
@@ -307,6 +307,7 @@ impl Pipeline {
 
     /// Leaves the group: what runs is finished and committed, within a bound.
     pub async fn stop(&mut self) {
+        self.operations.stopped();
         let Some(running) = self.running.take() else {
             return;
         };
@@ -343,23 +344,58 @@ impl Pipeline {
         topics
     }
 
+    /// What lies in the folder already is loaded before the first event is read.
+    async fn take_in_folder(&self) -> Result<Option<Folder>, PipelineError> {
+        let Some((path, config)) = &self.watch else {
+            return Ok(None);
+        };
+        let given = self.store.watched_files().await?.into_iter().collect();
+        let mut folder = Folder::open(path, config.clone(), self.operations.clone(), given)
+            .map_err(|error| PipelineError::Folder {
+                folder: path.clone(),
+                error,
+            })?;
+        folder.take_in().await;
+        if self.operations.list().is_empty() {
+            tracing::warn!(
+                "no plugin is loaded: events are handled, but nobody hears of them; drop .wasm files into {}, or use `carillon plugin load`",
+                path.display()
+            );
+        }
+        Ok(config.enabled.then_some(folder))
+    }
+
     /// The lane that is built in for direct requests.
     async fn load_direct(&self) -> Result<(), StoreError> {
-        let id = self.store.plugin(direct::NAME).await?;
+        let id = self.store.builtin_plugin(direct::NAME).await?;
         let subscription =
             Subscription::parse(direct::KIND).map_err(|error| StoreError::Unreadable {
                 what: "subscription",
                 detail: error.to_string(),
             })?;
-        self.plugins.insert(Handler {
+        // It never faults, so nobody hears its reports.
+        let (reports, _) = mpsc::channel(1);
+        let never = GateRules {
+            quarantine_after: u32::MAX,
+            probe_backoff: Duration::from_secs(1),
+            max_probe_backoff: Duration::from_secs(1),
+        };
+        self.table.put(vec![Handler::new(HandlerParts {
             id,
             name: direct::NAME.into(),
             version: VersionId(0),
+            label: env!("CARGO_PKG_VERSION").into(),
             subscriptions: vec![subscription],
             code: Code::DirectRequests,
             state: None,
-            counters: Counters::new(direct::NAME),
-        });
+            role: Role::Active,
+            plugin: Arc::new(PluginShared {
+                gate: Gate::new(id, direct::NAME, RunState::Active, never, reports),
+                stats: Stats::default(),
+                counters: Counters::new(direct::NAME),
+                book: Arc::default(),
+            }),
+        })]);
         Ok(())
     }
 
@@ -431,5 +467,31 @@ async fn commit_offsets(offsets: Offsets, consumer: Arc<Mutex<Consumer>>, interv
                 .unwrap_or_else(PoisonError::into_inner)
                 .commit(&stored);
         }
+    }
+}
+
+/// Looks from time to time at where the partitions end, and sets the gauges.
+async fn look(operations: Operations, board: Arc<Board>, places: Places) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let partitions: Vec<_> = board.look().into_iter().map(|(id, _)| id).collect();
+        match places.ends(&partitions).await {
+            Ok(ends) => {
+                for (partition, end) in ends {
+                    board.end(&partition, end);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "the ends of partitions are not known"),
+        }
+        operations.measure();
+    }
+}
+
+/// Lets take effect what gates and trials report.
+async fn hear(operations: Operations, mut reports: mpsc::Receiver<Report>) {
+    while let Some(report) = reports.recv().await {
+        operations.hear(report).await;
     }
 }

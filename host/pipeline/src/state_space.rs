@@ -6,10 +6,11 @@
 //! that was computed after it is void, and its lanes run again.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use carillon_sandbox::{State, StateUnavailable};
-use carillon_store::{PluginId, StateWrite, StateWrites, Store};
+use carillon_store::{PluginId, StateWrite, StateWrites, Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -23,6 +24,8 @@ pub(crate) struct StateSpace {
     runtime: Handle,
     shared: Mutex<Shared>,
     cache_bytes: usize,
+    /// What keys and values may take in all, in bytes. Another version may be granted another.
+    quota_bytes: AtomicU64,
     /// Rung when tickets became void, for those who wait with later ones.
     voided: Arc<Notify>,
 }
@@ -38,6 +41,9 @@ struct Shared {
     values: HashMap<String, Cached>,
     /// What the values take, about.
     bytes: usize,
+    /// What all keys and values of the plugin take in the store once all that is on its way there
+    /// is written; `None`: ask the store. Values that expired and were swept since still count.
+    total_bytes: Option<u64>,
 }
 
 impl Shared {
@@ -69,6 +75,13 @@ impl Shared {
             .map(|(key, cached)| size_bytes(key, &cached.value))
             .sum();
     }
+}
+
+/// What a key and its value count in the plugin's quota.
+fn quota_bytes(key: &str, value: &Value) -> u64 {
+    value
+        .as_ref()
+        .map_or(0, |(value, _)| (key.len() + value.len()) as u64)
 }
 
 fn size_bytes(key: &str, value: &Value) -> usize {
@@ -114,8 +127,14 @@ impl StateSpace {
             runtime,
             shared: Mutex::default(),
             cache_bytes,
+            quota_bytes: AtomicU64::new(u64::MAX),
             voided,
         }
+    }
+
+    /// Sets what keys and values may take in all, in bytes.
+    pub(crate) fn set_quota_bytes(&self, bytes: u64) {
+        self.quota_bytes.store(bytes, Ordering::Release);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
@@ -151,23 +170,47 @@ impl StateSpace {
     }
 
     /// Where the next run starts.
-    fn base(&self) -> Result<(u64, i64), StateUnavailable> {
+    fn base(&self) -> Result<Base, StateUnavailable> {
         {
             let shared = self.lock();
-            if let Some(version) = shared.next_version {
-                return Ok((shared.generation, version));
+            if let (Some(version), Some(total_bytes)) = (shared.next_version, shared.total_bytes) {
+                return Ok(Base {
+                    generation: shared.generation,
+                    version,
+                    total_bytes,
+                });
             }
         }
-        let stored = self
+        let (version, total_bytes) = self
             .runtime
-            .block_on(self.store.state_version(self.plugin))
+            .block_on(async {
+                let version = self.store.state_version(self.plugin).await?;
+                Ok::<_, StoreError>((version, self.store.state_bytes(self.plugin).await?))
+            })
             .map_err(|error| StateUnavailable(error.to_string()))?;
         let mut shared = self.lock();
         // Values that were read while the version was not known may be older than it.
         shared.clear();
-        shared.committed_version = stored;
-        shared.next_version = Some(stored);
-        Ok((shared.generation, stored))
+        shared.committed_version = version;
+        shared.next_version = Some(version);
+        shared.total_bytes = Some(total_bytes);
+        Ok(Base {
+            generation: shared.generation,
+            version,
+            total_bytes,
+        })
+    }
+
+    /// What the store holds, if nothing is on its way there: values may have been swept since it
+    /// was last asked.
+    fn swept_total(&self, base_version: i64) -> Result<Option<u64>, StateUnavailable> {
+        if self.lock().committed_version != base_version {
+            return Ok(None);
+        }
+        self.runtime
+            .block_on(self.store.state_bytes(self.plugin))
+            .map(Some)
+            .map_err(|error| StateUnavailable(error.to_string()))
     }
 
     /// Takes over what a run wrote; answers nothing if the run has become void meanwhile.
@@ -175,12 +218,14 @@ impl StateSpace {
         self: &Arc<Self>,
         generation: u64,
         base_version: i64,
+        total_bytes: u64,
         writes: &HashMap<String, Value>,
     ) -> Option<Ticket> {
         let mut shared = self.lock();
         if shared.generation != generation {
             return None;
         }
+        shared.total_bytes = Some(total_bytes);
         for (key, value) in writes {
             shared.insert(key, value.clone(), base_version + 1);
         }
@@ -198,6 +243,7 @@ impl StateSpace {
         let mut shared = self.lock();
         shared.generation += 1;
         shared.next_version = None;
+        shared.total_bytes = None;
         shared.clear();
         drop(shared);
         self.voided.notify_one();
@@ -236,6 +282,14 @@ impl Drop for Ticket {
     }
 }
 
+/// What a run of calls starts from.
+#[derive(Clone, Copy)]
+struct Base {
+    generation: u64,
+    version: i64,
+    total_bytes: u64,
+}
+
 /// The state as one run of calls sees it.
 pub(crate) struct RunState {
     space: Arc<StateSpace>,
@@ -249,8 +303,12 @@ struct Run {
     /// What finished calls wrote.
     writes: HashMap<String, Value>,
     written_bytes: usize,
+    /// What the whole state takes after the finished calls, in bytes.
+    total_bytes: u64,
     /// What the call at hand wrote.
     call: HashMap<String, Value>,
+    /// What the whole state takes after the call at hand, in bytes.
+    call_total_bytes: u64,
     /// The time of the call at hand, milliseconds since 1970.
     now_ms: i64,
 }
@@ -258,14 +316,16 @@ struct Run {
 impl RunState {
     /// Begins a run.
     pub(crate) fn begin(space: &Arc<StateSpace>) -> Result<Self, StateUnavailable> {
-        let (generation, base_version) = space.base()?;
+        let base = space.base()?;
         let run = Run {
-            generation,
-            base_version,
+            generation: base.generation,
+            base_version: base.version,
             touched: false,
             writes: HashMap::new(),
             written_bytes: 0,
+            total_bytes: base.total_bytes,
             call: HashMap::new(),
+            call_total_bytes: base.total_bytes,
             now_ms: 0,
         };
         Ok(Self {
@@ -295,12 +355,15 @@ impl RunState {
             .iter()
             .map(|(key, value)| size_bytes(key, value))
             .sum::<usize>();
+        run.total_bytes = run.call_total_bytes;
         run.writes.extend(call);
     }
 
     /// The call failed: what it wrote is gone.
     pub(crate) fn drop_call(&self) {
-        self.lock().call.clear();
+        let mut run = self.lock();
+        run.call.clear();
+        run.call_total_bytes = run.total_bytes;
     }
 
     /// What the calls of the run have written so far, in bytes, about; a key counts each time.
@@ -317,7 +380,7 @@ impl RunState {
         let writes = std::mem::take(&mut run.writes);
         let ticket = self
             .space
-            .take_over(run.generation, run.base_version, &writes);
+            .take_over(run.generation, run.base_version, run.total_bytes, &writes);
         let base_version = run.base_version;
         let plugin = self.space.plugin;
         Some(ticket.map(|ticket| {
@@ -348,6 +411,15 @@ impl RunState {
 impl RunState {
     /// The value as this call sees it, unless it is hidden, and the call's time.
     fn look_up(&self, key: &str) -> Result<(Value, i64), StateUnavailable> {
+        let (value, now_ms) = self.present(key)?;
+        Ok((
+            value.filter(|(_, expires)| expires.is_none_or(|at| at > now_ms)),
+            now_ms,
+        ))
+    }
+
+    /// The value as this call sees it, hidden or not, and the call's time.
+    fn present(&self, key: &str) -> Result<(Value, i64), StateUnavailable> {
         let (own, now_ms, generation) = {
             let mut run = self.lock();
             run.touched = true;
@@ -361,10 +433,39 @@ impl RunState {
             Some(value) => value,
             None => self.space.read(key, generation)?,
         };
-        Ok((
-            value.filter(|(_, expires)| expires.is_none_or(|at| at > now_ms)),
-            now_ms,
-        ))
+        Ok((value, now_ms))
+    }
+
+    /// Puts a value, or nothing, in the place of what is there; answers whether it fits.
+    fn put(&self, key: &str, value: Value) -> Result<bool, StateUnavailable> {
+        let old_bytes = quota_bytes(key, &self.present(key)?.0);
+        let new_bytes = quota_bytes(key, &value);
+        let quota = self.space.quota_bytes.load(Ordering::Acquire);
+        let (before, base_version) = {
+            let run = self.lock();
+            (run.call_total_bytes, run.base_version)
+        };
+        let mut after = before.saturating_sub(old_bytes).saturating_add(new_bytes);
+        if after > quota && new_bytes > old_bytes {
+            let Some(swept) = self.space.swept_total(base_version)? else {
+                return Ok(false);
+            };
+            let mut run = self.lock();
+            let gone = run.total_bytes.saturating_sub(swept);
+            if !run.writes.is_empty() || gone == 0 {
+                return Ok(false);
+            }
+            run.total_bytes -= gone;
+            run.call_total_bytes = run.call_total_bytes.saturating_sub(gone);
+            after = after.saturating_sub(gone);
+            if after > quota {
+                return Ok(false);
+            }
+        }
+        let mut run = self.lock();
+        run.call.insert(key.to_owned(), value);
+        run.call_total_bytes = after;
+        Ok(true)
     }
 }
 
@@ -385,17 +486,12 @@ impl State for RunState {
         value: Vec<u8>,
         time_to_live_ms: Option<u64>,
     ) -> Result<bool, StateUnavailable> {
-        let mut run = self.lock();
-        run.touched = true;
-        let expires = time_to_live_ms.map(|ms| run.now_ms.saturating_add_unsigned(ms));
-        run.call.insert(key.to_owned(), Some((value, expires)));
-        Ok(true)
+        let expires = time_to_live_ms.map(|ms| self.lock().now_ms.saturating_add_unsigned(ms));
+        self.put(key, Some((value, expires)))
     }
 
     fn delete(&mut self, key: &str) -> Result<(), StateUnavailable> {
-        let mut run = self.lock();
-        run.touched = true;
-        run.call.insert(key.to_owned(), None);
-        Ok(())
+        // What makes room always fits.
+        self.put(key, None).map(drop)
     }
 }

@@ -1,12 +1,13 @@
 //! The threads that run plugin code.
 //!
 //! Jobs wait in one queue a plugin, and the plugins take turns: one with much to do cannot
-//! starve another, and none may hold every thread.
+//! starve another, and none may hold every thread. Jobs of lanes at the head go before those of
+//! lanes that catch up, but leave these a share of the time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use carillon_store::PluginId;
 
@@ -21,6 +22,15 @@ pub(crate) enum Progress {
     Done,
     /// It has used up its slice.
     More,
+}
+
+/// Whose work it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Of a lane at the head.
+    Head,
+    /// Of a lane that is away from it, or of a replay.
+    Away,
 }
 
 /// Work for one plugin.
@@ -40,23 +50,71 @@ struct Shared {
     threads: usize,
 }
 
-#[derive(Default)]
 struct Queue {
     plugins: HashMap<PluginId, Line>,
-    /// Plugins with waiting jobs, in the order of their turns.
-    turns: VecDeque<PluginId>,
+    /// Plugins with waiting jobs of each class, in the order of their turns.
+    head_turns: VecDeque<PluginId>,
+    away_turns: VecDeque<PluginId>,
+    shares: Shares,
     stopped: bool,
 }
 
+/// The jobs of one plugin.
 #[derive(Default)]
 struct Line {
-    jobs: VecDeque<Box<dyn Job>>,
+    head: VecDeque<Box<dyn Job>>,
+    away: VecDeque<Box<dyn Job>>,
     running: usize,
     limit: usize,
 }
 
+impl Line {
+    fn jobs(&mut self, class: Class) -> &mut VecDeque<Box<dyn Job>> {
+        match class {
+            Class::Head => &mut self.head,
+            Class::Away => &mut self.away,
+        }
+    }
+}
+
+/// How the time of the threads was shared lately.
+struct Shares {
+    /// What lanes away from the head may take while the head has work, in percent.
+    away_percent: u64,
+    head_us: u64,
+    away_us: u64,
+}
+
+impl Shares {
+    /// Old times count less and less.
+    const MEMORY_US: u64 = 1_000_000;
+
+    fn spent(&mut self, class: Class, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(Self::MEMORY_US);
+        match class {
+            Class::Head => self.head_us += us,
+            Class::Away => self.away_us += us,
+        }
+        if self.head_us + self.away_us > Self::MEMORY_US {
+            self.head_us /= 2;
+            self.away_us /= 2;
+        }
+    }
+
+    /// Who comes first where both have work.
+    fn first(&self) -> Class {
+        let all = self.head_us + self.away_us;
+        if self.away_us.saturating_mul(100) < self.away_percent.saturating_mul(all) {
+            Class::Away
+        } else {
+            Class::Head
+        }
+    }
+}
+
 impl Workers {
-    pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
+    /// `away_percent`: what lanes away from the head may take of the time while the head has work.
+    pub(crate) fn start(name: &str, threads: usize, away_percent: u8) -> std::io::Result<Self> {
         let threads = if threads == 0 {
             std::thread::available_parallelism()
                 .map_or(2, std::num::NonZero::get)
@@ -65,7 +123,17 @@ impl Workers {
             threads
         };
         let shared = Arc::new(Shared {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                plugins: HashMap::new(),
+                head_turns: VecDeque::new(),
+                away_turns: VecDeque::new(),
+                shares: Shares {
+                    away_percent: u64::from(away_percent),
+                    head_us: 0,
+                    away_us: 0,
+                },
+                stopped: false,
+            }),
             changed: Condvar::new(),
             threads,
         });
@@ -73,7 +141,7 @@ impl Workers {
             .map(|number| {
                 let shared = Arc::clone(&shared);
                 std::thread::Builder::new()
-                    .name(format!("plugin-{number}"))
+                    .name(format!("{name}-{number}"))
                     .stack_size(STACK_BYTES)
                     .spawn(move || shared.work())
             })
@@ -82,7 +150,13 @@ impl Workers {
     }
 
     /// Queues a job. `one_at_a_time` keeps the plugin's jobs from running beside each other.
-    pub(crate) fn submit(&self, plugin: PluginId, one_at_a_time: bool, job: Box<dyn Job>) {
+    pub(crate) fn submit(
+        &self,
+        plugin: PluginId,
+        class: Class,
+        one_at_a_time: bool,
+        job: Box<dyn Job>,
+    ) {
         let mut queue = self.shared.lock();
         let line = queue.plugins.entry(plugin).or_default();
         line.limit = if one_at_a_time {
@@ -90,10 +164,8 @@ impl Workers {
         } else {
             (self.shared.threads - 1).max(1)
         };
-        line.jobs.push_back(job);
-        if line.jobs.len() == 1 {
-            queue.turns.push_back(plugin);
-        }
+        line.jobs(class).push_back(job);
+        queue.wait_for_turn(plugin, class);
         drop(queue);
         self.shared.changed.notify_one();
     }
@@ -116,14 +188,16 @@ impl Shared {
     }
 
     fn work(&self) {
-        while let Some((plugin, mut job)) = self.next() {
+        while let Some((plugin, class, mut job)) = self.next() {
+            let began = Instant::now();
             let progress =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(SLICE)));
             let mut queue = self.lock();
+            queue.shares.spent(class, began.elapsed());
             let line = queue.plugins.entry(plugin).or_default();
             line.running -= 1;
             match progress {
-                Ok(Progress::More) => line.jobs.push_back(job),
+                Ok(Progress::More) => line.jobs(class).push_back(job),
                 Ok(Progress::Done) => drop(job),
                 // Dropping the job tells whoever waits for it; its lane tries again.
                 Err(_) => {
@@ -132,29 +206,39 @@ impl Shared {
                 }
             }
             // The plugin may have been passed over while it was at its limit.
-            let waiting = !line.jobs.is_empty();
-            let idle = line.running == 0;
-            if waiting && !queue.turns.contains(&plugin) {
-                queue.turns.push_back(plugin);
+            let waiting = [Class::Head, Class::Away]
+                .map(|class| (class, !line.jobs(class).is_empty()));
+            let idle = line.running == 0 && waiting.iter().all(|(_, waiting)| !waiting);
+            for (class, _) in waiting.into_iter().filter(|(_, waiting)| *waiting) {
+                queue.wait_for_turn(plugin, class);
             }
-            if !waiting && idle {
+            if idle {
                 queue.plugins.remove(&plugin);
             }
             drop(queue);
-            if waiting {
+            if waiting.iter().any(|(_, waiting)| *waiting) {
                 self.changed.notify_one();
             }
         }
     }
 
-    fn next(&self) -> Option<(PluginId, Box<dyn Job>)> {
+    fn next(&self) -> Option<(PluginId, Class, Box<dyn Job>)> {
         let mut queue = self.lock();
         loop {
             if queue.stopped {
                 return None;
             }
-            if let Some(found) = queue.take() {
-                return Some(found);
+            let first = queue.shares.first();
+            let second = match first {
+                Class::Head => Class::Away,
+                Class::Away => Class::Head,
+            };
+            let found = queue
+                .take(first)
+                .map(|(plugin, job)| (plugin, first, job))
+                .or_else(|| queue.take(second).map(|(plugin, job)| (plugin, second, job)));
+            if found.is_some() {
+                return found;
             }
             queue = self
                 .changed
@@ -165,19 +249,37 @@ impl Shared {
 }
 
 impl Queue {
-    fn take(&mut self) -> Option<(PluginId, Box<dyn Job>)> {
+    fn turns(&mut self, class: Class) -> &mut VecDeque<PluginId> {
+        match class {
+            Class::Head => &mut self.head_turns,
+            Class::Away => &mut self.away_turns,
+        }
+    }
+
+    fn wait_for_turn(&mut self, plugin: PluginId, class: Class) {
+        let turns = self.turns(class);
+        if !turns.contains(&plugin) {
+            turns.push_back(plugin);
+        }
+    }
+
+    fn take(&mut self, class: Class) -> Option<(PluginId, Box<dyn Job>)> {
         let plugins = &mut self.plugins;
-        let turn = self.turns.iter().position(|plugin| {
+        let turns = match class {
+            Class::Head => &mut self.head_turns,
+            Class::Away => &mut self.away_turns,
+        };
+        let turn = turns.iter().position(|plugin| {
             plugins
-                .get(plugin)
-                .is_some_and(|line| line.running < line.limit && !line.jobs.is_empty())
+                .get_mut(plugin)
+                .is_some_and(|line| line.running < line.limit && !line.jobs(class).is_empty())
         })?;
-        let plugin = self.turns.remove(turn)?;
-        let line = self.plugins.get_mut(&plugin)?;
-        let job = line.jobs.pop_front()?;
+        let plugin = turns.remove(turn)?;
+        let line = plugins.get_mut(&plugin)?;
+        let job = line.jobs(class).pop_front()?;
         line.running += 1;
-        if !line.jobs.is_empty() {
-            self.turns.push_back(plugin);
+        if !line.jobs(class).is_empty() {
+            turns.push_back(plugin);
         }
         Some((plugin, job))
     }
@@ -215,19 +317,55 @@ mod tests {
 
     #[test]
     fn a_plugin_with_endless_work_does_not_hold_every_thread() {
-        let workers = Workers::start(2).unwrap();
+        let workers = Workers::start("test", 2, 50).unwrap();
         let stop = Arc::new(AtomicUsize::new(0));
         for _ in 0..10 {
-            workers.submit(PluginId(1), false, Box::new(Endless(Arc::clone(&stop))));
+            workers.submit(PluginId(1), Class::Head, false, Box::new(Endless(Arc::clone(&stop))));
         }
         let (sender, told) = mpsc::channel();
         for number in 0..100 {
-            workers.submit(PluginId(2), true, Box::new(Tell(sender.clone(), number)));
+            workers.submit(PluginId(2), Class::Head, true, Box::new(Tell(sender.clone(), number)));
         }
         let order: Vec<usize> = (0..100)
             .map(|_| told.recv_timeout(Duration::from_secs(30)).unwrap())
             .collect();
         assert_eq!(order, (0..100).collect::<Vec<_>>());
         stop.store(1, Ordering::SeqCst);
+    }
+
+    /// Takes about a millisecond, and tells whose it was.
+    struct Spin(mpsc::Sender<Class>, Class);
+
+    impl Job for Spin {
+        fn run(&mut self, _: Duration) -> Progress {
+            let until = Instant::now() + Duration::from_millis(1);
+            while Instant::now() < until {
+                std::hint::spin_loop();
+            }
+            self.0.send(self.1).unwrap();
+            Progress::Done
+        }
+    }
+
+    #[test]
+    fn catching_up_takes_no_more_than_its_share_while_the_head_has_work() {
+        let workers = Workers::start("test", 2, 20).unwrap();
+        let (sender, told) = mpsc::channel();
+        for number in 0..200 {
+            for (plugin, class) in [(1, Class::Away), (2, Class::Head), (3, Class::Head)] {
+                let job = Spin(sender.clone(), class);
+                workers.submit(PluginId(plugin * 1_000 + number), class, false, Box::new(job));
+            }
+        }
+        let order: Vec<Class> = (0..600)
+            .map(|_| told.recv_timeout(Duration::from_secs(30)).unwrap())
+            .collect();
+        let away_in = |jobs: &[Class]| jobs.iter().filter(|class| **class == Class::Away).count();
+        let early = away_in(&order[..200]);
+        assert!(
+            (1..=90).contains(&early),
+            "{early} of the first 200 jobs were of lanes that catch up; a fifth is theirs"
+        );
+        assert_eq!(away_in(&order), 200, "none is left behind");
     }
 }

@@ -45,6 +45,39 @@ pub(crate) fn check_answer(
     }
 }
 
+/// How much an answer lifted out of the guest, counted as the engine counts it: the texts, and the
+/// elements of lists.
+pub(crate) fn lifted_bytes(said: &Result<Vec<wit::Action>, wit::Failure>) -> usize {
+    match said {
+        Err(wit::Failure::Reject(reason) | wit::Failure::Retry(reason)) => reason.len(),
+        Ok(actions) => {
+            let texts: usize = actions.iter().map(text_bytes).sum();
+            size_of_val(actions.as_slice()) + texts
+        }
+    }
+}
+
+fn text_bytes(action: &wit::Action) -> usize {
+    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let recipient = |recipient: &wit::Recipient| match recipient {
+        wit::Recipient::User(text) | wit::Recipient::Group(text) => text.len(),
+    };
+    match action {
+        wit::Action::Withdraw(said) => recipient(&said.recipient) + said.collapse_key.len(),
+        wit::Action::Notify(said) => {
+            recipient(&said.recipient)
+                + said.category.len()
+                + said.title.len()
+                + said.body.len()
+                + optional(&said.data)
+                + optional(&said.link)
+                + size_of_val(said.channels.as_slice())
+                + optional(&said.collapse_key)
+                + said.digest.as_ref().map_or(0, |digest| digest.key.len())
+        }
+    }
+}
+
 fn reason_line(reason: &str) -> String {
     let line = &reason[..reason.floor_char_boundary(1_000)];
     line.replace(|c: char| c.is_control(), " ")

@@ -1,5 +1,6 @@
-//! The frozen bindings of version 0.1 of the interface. A later minor version gets bindings
-//! of its own beside these, and these delegate to it.
+//! The frozen bindings of version 0.1 of the interface, by its first patch: what a later patch adds
+//! is looked up by hand, since a component may lack it. A later minor version gets bindings of its
+//! own beside these, and these delegate to it.
 
 #![allow(
     missing_docs,

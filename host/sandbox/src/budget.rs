@@ -27,6 +27,8 @@ pub(crate) struct Budget {
     wall: Duration,
     /// Spent waiting for the host since `began`.
     excused: Duration,
+    /// Spent waiting for the host, all in all.
+    waited: Duration,
     began: Option<(Duration, Instant)>,
 }
 
@@ -36,6 +38,7 @@ impl Budget {
             cpu: Duration::from_millis(cpu_ms),
             wall: Duration::from_millis(wall_ms),
             excused: Duration::ZERO,
+            waited: Duration::ZERO,
             began: None,
         }
     }
@@ -65,7 +68,32 @@ impl Budget {
         if self.began.is_some() {
             self.excused += waited;
         }
+        self.waited += waited;
     }
+
+    /// Processor time and wall clock of a call that took so long, in microseconds, both without
+    /// what it waited for the host. The processor time is measured since the first look at the
+    /// clocks; what was before, which is a tick at most, and calls without a look, are bounded by
+    /// the wall clock.
+    pub(crate) fn used_us(&self, took: Duration) -> (u64, u64) {
+        let wall = micros(took.saturating_sub(self.waited));
+        let Some((cpu_began, began)) = self.began else {
+            return (wall, wall);
+        };
+        let before = took
+            .saturating_sub(began.elapsed())
+            .saturating_sub(self.waited.saturating_sub(self.excused));
+        let since = thread_cpu_time().saturating_sub(cpu_began);
+        (micros(before + since), wall)
+    }
+}
+
+/// Cheaper than with 128 bits, on the way of every call.
+fn micros(duration: Duration) -> u64 {
+    duration
+        .as_secs()
+        .saturating_mul(1_000_000)
+        .saturating_add(duration.subsec_micros().into())
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -185,6 +213,22 @@ mod tests {
         let mut budget = Budget::new(60_000, 60_000);
         budget.excuse(Duration::from_secs(80));
         assert_eq!(budget.excused, Duration::ZERO);
+    }
+
+    #[test]
+    fn what_was_used_is_told_without_what_was_waited() {
+        let second = Duration::from_secs(1);
+        let mut short = Budget::new(1, 1);
+        assert_eq!(short.used_us(second), (1_000_000, 1_000_000));
+        short.excuse(second / 4);
+        assert_eq!(short.used_us(second), (750_000, 750_000));
+        // It began 90 s ago, waited for 80 s of them, and has hardly used the processor since.
+        let mut long = begun(60_000, 90_000);
+        long.excuse(80 * second);
+        let (cpu_us, wall_us) = long.used_us(90 * second);
+        assert_eq!(wall_us, 10_000_000);
+        assert!(cpu_us < 1_000_000, "{cpu_us}");
+        assert_eq!(micros(Duration::MAX), u64::MAX);
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::imports::{NOT_YET, OFFERED};
+use crate::code_cache::CodeCache;
+use crate::imports::OFFERED;
 use crate::refusal::Refusal;
 
 const HANDLER: &str = "carillon:plugin/handler";
-const VERSION: &str = "0.1.0";
+/// The latest that is offered. Earlier patches of the same minor version load as well.
+const VERSION: &str = "0.1.1";
 const MAGIC: &[u8] = b"\0asm";
 /// How the names of the custom sections begin that say which world a module is made for.
 const TYPES_SECTION: &[u8] = b"component-type";
@@ -15,7 +17,12 @@ const TYPES_SECTION: &[u8] = b"component-type";
 const CORE_MODULE: [u8; 4] = [1, 0, 0, 0];
 
 /// Checks and compiles a binary.
-pub(crate) fn compile(engine: &Engine, bytes: &[u8], limit: usize) -> Result<Component, Refusal> {
+pub(crate) fn compile(
+    engine: &Engine,
+    cache: Option<&CodeCache>,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<Component, Refusal> {
     if bytes.len() > limit {
         return Err(Refusal::TooLarge {
             bytes: bytes.len(),
@@ -34,6 +41,22 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8], limit: usize) -> Result<Com
             bytes.len()
         )));
     }
+    let cached = cache.and_then(|cache| cache.get(engine, bytes));
+    let is_cached = cached.is_some();
+    let component = match cached {
+        Some(component) => component,
+        None => compile_anew(engine, bytes)?,
+    };
+    check_exports(engine, &component)?;
+    check_imports(engine, &component)?;
+    // What is refused need not be kept.
+    if let Some(cache) = cache.filter(|_| !is_cached) {
+        cache.put(bytes, &component);
+    }
+    Ok(component)
+}
+
+fn compile_anew(engine: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
     let encoded;
     let bytes = if bytes[4..8] == CORE_MODULE {
         encoded = componentize(bytes)?;
@@ -41,10 +64,7 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8], limit: usize) -> Result<Com
     } else {
         bytes
     };
-    let component = Component::new(engine, bytes).map_err(|error| not_compiled(bytes, &error))?;
-    check_exports(engine, &component)?;
-    check_imports(engine, &component)?;
-    Ok(component)
+    Component::new(engine, bytes).map_err(|error| not_compiled(bytes, &error))
 }
 
 /// Tells what is damaged from what is whole and does not fit into the pool.
@@ -123,11 +143,6 @@ fn check_exports(engine: &Engine, component: &Component) -> Result<(), Refusal> 
 fn check_imports(engine: &Engine, component: &Component) -> Result<(), Refusal> {
     for (name, _) in component.component_type().imports(engine) {
         let (interface, version) = split(name);
-        if NOT_YET.contains(&interface) {
-            return Err(Refusal::NotYet {
-                name: name.to_owned(),
-            });
-        }
         if !OFFERED.contains(&interface) || !version.starts_with("0.1.") {
             let offered = OFFERED
                 .map(|interface| format!("{interface}@{VERSION}"))

@@ -1,27 +1,26 @@
-//! What a plugin may call: `log`, `settings` and `state`.
+//! What a plugin may call: `log`, `settings` and `state` here, `http` in its own module.
 
 use std::time::Instant;
 
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, Result};
 
-use crate::bindings::carillon::plugin::{log, settings, state, types};
+use crate::bindings::carillon::plugin::{http, log, settings, state, types};
 use crate::guest::Guest;
+use crate::log_lines::{LogLevel, LogLine};
 use crate::model::Fault;
 use crate::state::{State, StateUnavailable};
 
 const MAX_KEY_BYTES: usize = 512;
 
 /// The interfaces that a plugin may import, without versions.
-pub(crate) const OFFERED: [&str; 4] = [
+pub(crate) const OFFERED: [&str; 5] = [
     "carillon:plugin/types",
     "carillon:plugin/log",
     "carillon:plugin/settings",
     "carillon:plugin/state",
+    "carillon:plugin/http",
 ];
-
-/// Declared in the package, and not served yet.
-pub(crate) const NOT_YET: [&str; 1] = ["carillon:plugin/http"];
 
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
@@ -29,6 +28,7 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<Guest>> {
     log::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     settings::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     state::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    http::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     Ok(linker)
 }
 
@@ -36,31 +36,17 @@ impl types::Host for Guest {}
 
 impl log::Host for Guest {
     fn write(&mut self, level: log::Level, message: String) -> Result<()> {
-        let dropped = self.log_lines >= self.limits.log_lines;
-        if dropped {
-            self.log_lines_dropped = self.log_lines_dropped.saturating_add(1);
-        } else {
-            self.log_lines += 1;
-        }
+        self.lifted(message.len());
+        let is_kept = self.note(level, &message);
         // An error may be the reason of the trap that follows: a flood must not hide it.
-        if dropped && level != log::Level::Error {
-            return Ok(());
-        }
-        let line = one_line(&message, self.limits.log_line_bytes);
         if level == log::Level::Error {
-            self.last_error = Some(line.clone());
+            self.last_error = Some(one_line(&message, self.limits().log_line_bytes));
         }
-        if dropped {
-            return Ok(());
-        }
-        let (plugin, event) = (&*self.plugin, self.event_id.as_str());
-        match level {
-            log::Level::Trace => tracing::trace!(target: "plugin", plugin, event, "{line}"),
-            log::Level::Debug => tracing::debug!(target: "plugin", plugin, event, "{line}"),
-            log::Level::Info => tracing::info!(target: "plugin", plugin, event, "{line}"),
-            log::Level::Warn => tracing::warn!(target: "plugin", plugin, event, "{line}"),
-            log::Level::Error => tracing::error!(target: "plugin", plugin, event, "{line}"),
-        }
+        let counter = match is_kept {
+            true => &mut self.log_lines,
+            false => &mut self.log_lines_dropped,
+        };
+        *counter = counter.saturating_add(1);
         Ok(())
     }
 }
@@ -70,10 +56,60 @@ fn one_line(text: &str, bytes: usize) -> String {
     text[..text.floor_char_boundary(bytes)].replace(char::is_control, " ")
 }
 
+impl Guest {
+    /// Notes a line of the guest, or one about it, within the limits; answers whether it did.
+    pub(crate) fn note(&self, level: log::Level, text: &str) -> bool {
+        let is_kept = self.log_lines < self.limits().log_lines
+            && self.tenant.log_quota.admits(Instant::now());
+        if is_kept {
+            self.write_line(level, &one_line(text, self.limits().log_line_bytes));
+        }
+        is_kept
+    }
+
+    /// Into the host's log and to the plugin's sink.
+    fn write_line(&self, level: log::Level, text: &str) {
+        let plugin = &*self.tenant.name;
+        let event = self.event_id.as_str();
+        let correlation = Some(self.correlation_id.as_str()).filter(|id| !id.is_empty());
+        let level = match level {
+            log::Level::Trace => LogLevel::Trace,
+            log::Level::Debug => LogLevel::Debug,
+            log::Level::Info => LogLevel::Info,
+            log::Level::Warn => LogLevel::Warn,
+            log::Level::Error => LogLevel::Error,
+        };
+        match level {
+            LogLevel::Trace => {
+                tracing::trace!(target: "plugin", plugin, event, correlation, "{text}")
+            }
+            LogLevel::Debug => {
+                tracing::debug!(target: "plugin", plugin, event, correlation, "{text}")
+            }
+            LogLevel::Info => {
+                tracing::info!(target: "plugin", plugin, event, correlation, "{text}")
+            }
+            LogLevel::Warn => {
+                tracing::warn!(target: "plugin", plugin, event, correlation, "{text}")
+            }
+            LogLevel::Error => {
+                tracing::error!(target: "plugin", plugin, event, correlation, "{text}")
+            }
+        }
+        self.tenant.log.line(LogLine {
+            level,
+            text,
+            event_id: event,
+            correlation_id: correlation,
+        });
+    }
+}
+
 impl settings::Host for Guest {
     fn get(&mut self, key: String) -> Result<Option<String>> {
         self.refuse_in_describe("settings")?;
-        Ok(self.settings.get(&key).cloned())
+        self.lifted(key.len());
+        Ok(self.tenant.settings.get(&key).cloned())
     }
 }
 
@@ -154,14 +190,16 @@ impl Guest {
         value: Vec<u8>,
         time_to_live_ms: Option<u64>,
     ) -> Result<std::result::Result<(), state::Error>> {
-        if value.len() > self.limits.state_value_bytes {
+        self.lifted(key.len() + value.len());
+        if value.len() > self.limits().state_value_bytes {
             return Ok(Err(state::Error::ValueTooLarge));
         }
         let written = self.state_bytes.saturating_add(key.len() + value.len());
-        if written > self.limits.state_bytes {
+        if written > self.limits().state_bytes {
             return Ok(Err(state::Error::QuotaExceeded));
         }
         self.state_bytes = written;
+        self.state_value_bytes = self.state_value_bytes.max(value.len());
         let fits = self.served(|state| state.set(key, value, time_to_live_ms))?;
         Ok(if fits {
             Ok(())
@@ -185,9 +223,9 @@ impl Guest {
 
     fn count_state_call(&mut self) -> Result<()> {
         self.refuse_in_describe("state")?;
-        if self.state_calls >= self.limits.state_calls {
+        if self.state_calls >= self.limits().state_calls {
             let fault = Fault::StateCalls {
-                limit: self.limits.state_calls,
+                limit: self.limits().state_calls,
             };
             let reason = fault.to_string();
             self.fault = Some(fault);
@@ -197,7 +235,7 @@ impl Guest {
         Ok(())
     }
 
-    fn refuse_in_describe(&mut self, interface: &str) -> Result<()> {
+    pub(crate) fn refuse_in_describe(&mut self, interface: &str) -> Result<()> {
         if self.describing {
             let reason = format!("`describe` called `{interface}`; only `log` works there");
             self.fault = Some(Fault::Trap(reason.clone()));
@@ -213,9 +251,13 @@ mod tests {
 
     use std::collections::{BTreeMap, HashMap};
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::limits::Limits;
+    use crate::model::GuestEvent;
+    use crate::session::Egress;
+    use crate::tenant::Tenant;
 
     /// Values with what remains of their time.
     #[derive(Default)]
@@ -250,10 +292,32 @@ mod tests {
     }
 
     fn guest(limits: Limits) -> Guest {
-        let settings = HashMap::from([("tone".to_owned(), "kind".to_owned())]);
-        let mut guest = Guest::new("test".into(), Arc::new(limits), Arc::new(settings));
-        guest.begin("event-1", Box::new(Values::default()));
+        let tenant = Tenant {
+            settings: HashMap::from([("tone".to_owned(), "kind".to_owned())]),
+            ..Tenant::new("test".into(), limits)
+        };
+        let mut guest = Guest::new(Arc::new(tenant));
+        begin(&mut guest, Box::new(Values::default()));
         guest
+    }
+
+    fn begin(guest: &mut Guest, state: Box<dyn State>) {
+        let event = GuestEvent {
+            id: "event-1",
+            kind: "booking.created",
+            time_ms: 0,
+            logged_at_ms: 0,
+            user_id: None,
+            resource_id: None,
+            subject_id: None,
+            data: "{}",
+            correlation_id: None,
+            topic: "booking-events",
+            partition: 0,
+            offset: 0,
+            attempt: 1,
+        };
+        guest.begin(&event, state, Egress::Closed);
     }
 
     fn key(text: &str) -> String {
@@ -342,8 +406,8 @@ mod tests {
             .unwrap();
         let set = state::Host::set(&mut guest, key("a"), Vec::new(), None).unwrap();
         assert!(matches!(set, Err(state::Error::QuotaExceeded)));
-        let state = guest.end();
-        guest.begin("event-2", state);
+        let state = guest.end(Duration::ZERO);
+        begin(&mut guest, state);
         state::Host::set(&mut guest, key("a"), vec![0; 9], None)
             .unwrap()
             .unwrap();
@@ -358,12 +422,20 @@ mod tests {
         );
         guest.describing = true;
         log::Host::write(&mut guest, log::Level::Info, key("hello")).unwrap();
+        let request = http::Request {
+            method: key("GET"),
+            url: key("https://example.org/"),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout: None,
+        };
         for refused in [
             settings::Host::get(&mut guest, key("tone")).unwrap_err(),
             state::Host::get(&mut guest, key("a")).unwrap_err(),
             state::Host::set(&mut guest, key("a"), Vec::new(), None).unwrap_err(),
             state::Host::delete(&mut guest, key("a")).unwrap_err(),
             state::Host::increment(&mut guest, key("a"), 1, None).unwrap_err(),
+            http::Host::send(&mut guest, request).unwrap_err(),
         ] {
             assert!(
                 refused.to_string().contains("only `log` works there"),

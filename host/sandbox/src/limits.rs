@@ -1,9 +1,11 @@
 //! What a plugin may use.
 
-use serde::Deserialize;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
 
 /// When instances are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Isolation {
     /// One instance handles many events.
@@ -13,8 +15,8 @@ pub enum Isolation {
 }
 
 /// The limits of one plugin. Each is broken by a guest under `tests/guests/`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all(serialize = "camelCase"))]
 pub struct Limits {
     /// Processor time of one call, in milliseconds. Processor time, not the wall clock: a
     /// busy machine must not fail an innocent plugin.
@@ -33,12 +35,18 @@ pub struct Limits {
     pub log_lines: u32,
     /// The longest log line, in bytes; the rest is cut off.
     pub log_line_bytes: usize,
+    /// Log lines of all events together, in a second; so many may come at once. Lines beyond are
+    /// counted and dropped.
+    pub log_lines_per_s: u32,
     /// The largest value in the state, in bytes.
     pub state_value_bytes: usize,
     /// Calls of `state` in one call of the plugin.
     pub state_calls: u32,
     /// What one call of the plugin may write to the state, keys and values, in bytes.
     pub state_bytes: usize,
+    /// What the plugin's whole state may come to, keys and values, in bytes. Whoever keeps the
+    /// state holds it to this: [`State::set`](crate::State::set) then answers false.
+    pub state_total_bytes: usize,
     /// After this many calls an instance is replaced.
     pub calls_per_instance: u64,
     /// When instances are made.
@@ -56,9 +64,11 @@ impl Default for Limits {
             output_bytes: 1 << 20,
             log_lines: 32,
             log_line_bytes: 1_024,
+            log_lines_per_s: 200,
             state_value_bytes: 64 << 10,
             state_calls: 1_000,
             state_bytes: 1 << 20,
+            state_total_bytes: 16 << 20,
             calls_per_instance: 10_000,
             isolation: Isolation::Warm,
         }
@@ -85,6 +95,9 @@ pub struct SandboxConfig {
     pub max_memory_bytes: usize,
     /// The largest table grant of any plugin, in elements.
     pub max_table_elements: usize,
+    /// Who is asked for the addresses of hosts that plugins send requests to, as `ip:port`; none:
+    /// whom the system asks.
+    pub nameservers: Vec<SocketAddr>,
 }
 
 impl Default for SandboxConfig {
@@ -97,6 +110,7 @@ impl Default for SandboxConfig {
             stack_bytes: 512 << 10,
             max_memory_bytes: 128 << 20,
             max_table_elements: 20_000,
+            nameservers: Vec::new(),
         }
     }
 }

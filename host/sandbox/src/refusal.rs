@@ -57,14 +57,6 @@ pub enum Refusal {
         /// What there is.
         offered: String,
     },
-    /// It imports something that is declared but not offered yet.
-    #[error(
-        "this plugin imports {name}, which this host does not offer yet; remove the calls to it, or wait for a host that does"
-    )]
-    NotYet {
-        /// The import.
-        name: String,
-    },
     /// The types of its imports or exports differ from the interface's.
     #[error("this plugin does not fit the interface it names: {0}")]
     WrongTypes(String),
@@ -98,6 +90,36 @@ pub enum Refusal {
         /// What it reads.
         known: String,
     },
+    /// It sends requests, and no host is granted to it.
+    #[error(
+        "the plugin {plugin} imports carillon:plugin/http and no host is granted to it; write [plugins.{plugin}.http] allow = [\"https://the.host\"]"
+    )]
+    NoHosts {
+        /// The plugin.
+        plugin: String,
+    },
+    /// A secret cannot be read.
+    #[error(
+        "the secret \"{name}\" of the plugin {plugin} cannot be used: {reason}; mend it in [plugins.{plugin}.http.secrets]"
+    )]
+    Secret {
+        /// The plugin.
+        plugin: String,
+        /// The secret's name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The host cannot send requests for it.
+    #[error(
+        "the plugin {plugin} imports carillon:plugin/http, and this host cannot send requests: {reason}"
+    )]
+    Http {
+        /// The plugin.
+        plugin: String,
+        /// Why not.
+        reason: String,
+    },
     /// It does not even start under the limits that it is given.
     #[error(
         "the plugin {plugin} cannot be started under its limits: {fault}; raise them in [plugins.{plugin}.limits]"
@@ -113,4 +135,18 @@ pub enum Refusal {
         "this plugin does not fit into the sandbox: {0}; raise the limit in [sandbox], or build it smaller"
     )]
     Compile(String),
+}
+
+impl Refusal {
+    /// Whether the binary may only be the beginning of one: somebody may still be writing it.
+    #[must_use]
+    pub fn may_be_cut_off(&self) -> bool {
+        match self {
+            Self::Damaged(_) => true,
+            Self::NotWebAssembly { start } => {
+                start.is_empty() || "\0asm".starts_with(start.as_str())
+            }
+            _ => false,
+        }
+    }
 }

@@ -100,6 +100,7 @@ impl Bench {
             actions: 1,
             attempts: 1,
             source: self.source(event),
+            replaces: false,
         }
     }
 

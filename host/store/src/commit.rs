@@ -1,6 +1,6 @@
 //! The group commit: many shares, one transaction.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::PoisonError;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,11 +11,12 @@ use crate::cursors::CursorTable;
 use crate::decisions::DecisionsWritten;
 use crate::entry::Publication;
 use crate::error::ShareError;
+use crate::identity::TrialId;
 use crate::open::{Store, read, write};
 use crate::share::Share;
 use crate::state::StateVersions;
 use crate::writer::Writer;
-use crate::{dead_letters, decisions, effects};
+use crate::{dead_letters, decisions, effects, trial_answers};
 
 /// What is told to the rest of the host once a group stands.
 #[derive(Default)]
@@ -24,6 +25,8 @@ pub(crate) struct Announcement {
     pub(crate) decisions: DecisionsWritten,
     pub(crate) waiting: bool,
     pub(crate) dead_letters: bool,
+    /// How many answers each trial got.
+    pub(crate) answers: BTreeMap<TrialId, u64>,
 }
 
 /// Why no share of a group was written.
@@ -179,13 +182,17 @@ impl Store {
         cursors.write(conn).await?;
         StateVersions::write(conn, &accepted).await?;
         let decisions = decisions::write_all(conn, &hours, window, now_ms, &accepted).await?;
+        // First, so that a record which fails again is a dead letter again.
+        dead_letters::settle_all(conn, &accepted).await?;
         let dead_letters = dead_letters::write_all(conn, &accepted, now_ms).await?;
         let effects = effects::write_all(conn, &accepted, now_ms).await?;
+        let answers = trial_answers::write_all(conn, &accepted).await?;
         let announcement = Announcement {
             publications: effects.publications,
             decisions,
             waiting: effects.waiting,
             dead_letters,
+            answers,
         };
         Ok((results, Some(announcement)))
     }
@@ -217,22 +224,15 @@ impl Store {
         }
     }
 
-    /// Commits and announces, in a task of its own: if the caller is dropped meanwhile, what
-    /// stands is still told.
+    /// Commits and announces. The writer is still held then, so that publishers hear the
+    /// commits in their order.
     pub(crate) async fn finish(
         &self,
-        mut writer: OwnedMutexGuard<Writer>,
+        writer: OwnedMutexGuard<Writer>,
         announcement: Announcement,
     ) -> Result<(), sqlx::Error> {
-        let store = self.clone();
-        let finished = tokio::spawn(async move {
-            writer.commit().await?;
-            // The writer is still held, so that publishers hear the commits in their order.
-            store.announce(announcement);
-            Ok(())
-        });
-        // It fails to join only while the runtime shuts down, or if a publisher panicked.
-        finished.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        self.commit_then(writer, |store| store.announce(announcement))
+            .await
     }
 
     fn announce(&self, announcement: Announcement) {
@@ -252,6 +252,7 @@ impl Store {
         if announcement.dead_letters {
             self.inner.dead_letter_stored.notify_one();
         }
+        self.inner.trial_sizes.grow(&announcement.answers);
     }
 }
 

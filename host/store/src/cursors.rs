@@ -9,7 +9,7 @@ use crate::bulk;
 use crate::error::{ShareError, StoreError};
 use crate::identity::{LogId, PluginId};
 use crate::open::Store;
-use crate::share::{Lane, RetryState, Share};
+use crate::share::{CursorMove, Lane, RetryState, Share};
 
 /// One stored cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,8 +105,7 @@ impl CursorTable {
     }
 
     /// Whether the cursors of a share stand where it expects them.
-    fn check(&self, share: &Share) -> Result<(), ShareError> {
-        let cursor = &share.cursor;
+    fn check(&self, share: &Share, cursor: &CursorMove) -> Result<(), ShareError> {
         let key = |lane: Lane| (cursor.log.0, cursor.partition, lane.row());
         let compare = |found: Option<i64>, expected: Option<i64>| {
             if found == expected {
@@ -136,8 +135,10 @@ impl CursorTable {
     /// Moves the cursors of a share, or says that one of them stood elsewhere; then
     /// nothing was moved. An earlier share of the group may have moved the same cursor.
     pub(crate) fn apply(&mut self, share: &Share) -> Result<(), ShareError> {
-        self.check(share)?;
-        let cursor = &share.cursor;
+        let Some(cursor) = &share.cursor else {
+            return Ok(());
+        };
+        self.check(share, cursor)?;
         let key = |lane: Lane| (cursor.log.0, cursor.partition, lane.row());
         let before_ms = self.logged_at_ms(key(cursor.lane));
         // A cursor that stays has passed nothing new, and a lane that leaves the head may
@@ -216,7 +217,9 @@ impl CursorTable {
 }
 
 fn keys_of(share: &Share) -> Vec<Key> {
-    let cursor = &share.cursor;
+    let Some(cursor) = &share.cursor else {
+        return Vec::new();
+    };
     let lanes = share
         .joined
         .iter()
@@ -240,6 +243,30 @@ impl Store {
             .fetch_one(&self.inner.readers)
             .await
             .map_err(StoreError::database("read the cursors"))
+    }
+
+    /// Where the head stands in every partition of a cluster: log, topic, partition, offset of
+    /// the next record.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn head_cursors(
+        &self,
+        cluster: &str,
+    ) -> Result<Vec<(LogId, String, i32, i64)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT c.log_id, l.topic, c.partition, c.next_offset FROM cursors c JOIN logs l ON l.id = c.log_id
+             WHERE l.cluster = ? AND c.plugin_id = ? ORDER BY c.log_id, c.partition",
+        )
+        .bind(cluster)
+        .bind(PluginId::NONE.0)
+        .fetch_all(&self.inner.readers)
+        .await
+        .map_err(StoreError::database("read the cursors"))?;
+        Ok(rows
+            .iter()
+            .map(|row| (LogId(row.get(0)), row.get(1), row.get(2), row.get(3)))
+            .collect())
     }
 
     /// The cursors of one partition.

@@ -1,23 +1,57 @@
-//! Records that could not be handled, kept whole.
+//! Records that could not be handled, kept whole: written, listed, settled, purged.
 
 use std::sync::Arc;
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite};
 
 use crate::bulk;
 use crate::error::StoreError;
 use crate::identity::{LogId, PluginId, VersionId};
 use crate::open::Store;
+use crate::portion::fitting;
 use crate::share::{DeadLetter, Share, Source};
 
-/// What is read at once: a record may take a mebibyte, and a burst of bad ones must not
-/// fill the memory.
-const MAX_READ_BYTES: i64 = 8 << 20;
+/// How many dead letters are purged in one transaction: what holds the writer up is bounded.
+const PURGED_AT_ONCE: u32 = 500;
 
-/// The number of a dead letter, in the order in which they were stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The number of a dead letter, in the order in which they were stored. None is given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DeadLetterRow(pub i64);
+
+/// Which dead letters are meant: those that fulfil all that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    /// Of this plugin's lanes; [`PluginId::NONE`] is `intake`.
+    pub plugin: Option<PluginId>,
+    /// With this code.
+    pub code: Option<String>,
+    /// Of this topic, on any cluster.
+    pub topic: Option<String>,
+}
+
+impl DeadLetterFilter {
+    /// `start` and what the filter asks of the rows of `dead_letters d`.
+    pub(crate) fn query(&self, start: &str) -> QueryBuilder<Sqlite> {
+        let mut query = QueryBuilder::new(start);
+        // Numbers begin at 1.
+        query.push(" WHERE d.id > 0");
+        if let Some(plugin) = self.plugin {
+            query.push(" AND d.plugin_id = ").push_bind(plugin.0);
+        }
+        if let Some(code) = &self.code {
+            query.push(" AND d.code = ").push_bind(code.clone());
+        }
+        if let Some(topic) = &self.topic {
+            query
+                .push(" AND d.log_id IN (SELECT id FROM logs WHERE topic = ")
+                .push_bind(topic.clone())
+                .push(")");
+        }
+        query
+    }
+}
 
 /// A stored dead letter.
 #[derive(Debug, Clone)]
@@ -80,111 +114,263 @@ pub(crate) async fn write_all(
     Ok(!letters.is_empty())
 }
 
+/// Deletes the dead letters that a group has dealt with.
+pub(crate) async fn settle_all(
+    conn: &mut SqliteConnection,
+    shares: &[&Share],
+) -> Result<(), sqlx::Error> {
+    let rows: Vec<DeadLetterRow> = shares
+        .iter()
+        .flat_map(|share| &share.settled)
+        .copied()
+        .collect();
+    delete(conn, &rows).await.map(drop)
+}
+
+/// Answers how many there were.
+async fn delete(conn: &mut SqliteConnection, rows: &[DeadLetterRow]) -> Result<u64, sqlx::Error> {
+    let deleted = bulk::fetch_on(
+        conn,
+        "DELETE FROM dead_letters WHERE id IN (VALUES",
+        1,
+        ") RETURNING id",
+        rows,
+        |row, id| row.bind(id.0).map(drop),
+    )
+    .await?;
+    Ok(deleted.len() as u64)
+}
+
+/// How many bytes the record of a dead letter takes.
+pub(crate) const SIZE: &str =
+    "COALESCE(LENGTH(record_value), 0) + COALESCE(LENGTH(record_key), 0) + LENGTH(record_headers)";
+
+/// Dead letters as [`Store::stored_dead_letter`] reads them.
+pub(crate) const SELECT: &str =
+    "SELECT d.id, d.log_id, d.partition, d.record_offset, d.plugin_id, d.version_id, d.event_id, d.code, d.reason,
+    d.attempts, d.record_key, d.record_value, d.record_headers, d.logged_at_ms, d.created_ms,
+    l.topic, l.cluster, COALESCE(v.version, '')
+    FROM dead_letters d JOIN logs l ON l.id = d.log_id LEFT JOIN plugin_versions v ON v.id = d.version_id";
+
 impl Store {
-    /// Dead letters that were not yet copied to their topic, oldest first, at most `limit`
-    /// and at most 8 MiB of them, but one at least.
+    /// The dead letters that a filter means, newest first, older than `after`, at most `limit`.
+    /// Fewer may come where they are large (8 MiB at once, but one at least); there are no more
+    /// once none comes.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn dead_letters_to_relay(
+    pub async fn dead_letters(
         &self,
+        filter: &DeadLetterFilter,
+        after: Option<DeadLetterRow>,
         limit: u32,
     ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        let fail = || StoreError::database("read dead letters");
-        let sizes: Vec<(i64, i64)> = sqlx::query_as(
-            "SELECT id, COALESCE(LENGTH(record_value), 0) + COALESCE(LENGTH(record_key), 0) + LENGTH(record_headers)
-             FROM dead_letters WHERE relayed_ms IS NULL ORDER BY id LIMIT ?",
-        )
-        .bind(limit)
-        .fetch_all(&self.inner.readers)
-        .await
-        .map_err(fail())?;
-        let mut bytes = 0;
-        let fitting = sizes.iter().take_while(|(_, size)| {
-            let first = bytes == 0;
-            bytes += size;
-            first || bytes <= MAX_READ_BYTES
-        });
-        let Some((last, _)) = fitting.last() else {
-            return Ok(Vec::new());
-        };
-        let rows = sqlx::query(
-            "SELECT d.id, d.log_id, d.partition, d.record_offset, d.plugin_id, d.version_id, d.event_id, d.code, d.reason,
-             d.attempts, d.record_key, d.record_value, d.record_headers, d.logged_at_ms, d.created_ms,
-             l.topic, l.cluster, COALESCE(v.version, '')
-             FROM dead_letters d JOIN logs l ON l.id = d.log_id LEFT JOIN plugin_versions v ON v.id = d.version_id
-             WHERE d.relayed_ms IS NULL AND d.id <= ? ORDER BY d.id",
-        )
-        .bind(last)
-        .fetch_all(&self.inner.readers)
-        .await
-        .map_err(fail())?;
-        rows.iter()
-            .map(|row| {
-                let plugin = PluginId(row.get(4));
-                let headers: &str = row.get(12);
-                Ok(StoredDeadLetter {
-                    row: DeadLetterRow(row.get(0)),
-                    letter: DeadLetter {
-                        plugin,
-                        version: VersionId(row.get(5)),
-                        source: Source {
-                            log: LogId(row.get(1)),
-                            partition: row.get(2),
-                            offset: row.get(3),
-                            logged_at_ms: row.get(13),
-                        },
-                        event_id: row.get(6),
-                        code: row.get(7),
-                        reason: row.get(8),
-                        attempts: row.get(9),
-                        key: row.get(10),
-                        value: row.get(11),
-                        headers: serde_json::from_str(headers).map_err(|error| {
-                            StoreError::Unreadable {
-                                what: "dead letter's headers",
-                                detail: error.to_string(),
-                            }
-                        })?,
-                    },
-                    topic: row.get(15),
-                    cluster: row.get(16),
-                    plugin_name: if plugin == PluginId::NONE {
-                        Arc::from("intake")
-                    } else {
-                        self.plugin_name(plugin)
-                    },
-                    plugin_version: row.get(17),
-                    created_ms: row.get(14),
-                })
-            })
-            .collect()
+        let sizes = self.sizes_of_dead_letters(filter, after, limit).await?;
+        let rows: Vec<DeadLetterRow> = fitting(&sizes).map(|(row, _)| *row).collect();
+        let mut letters = self.dead_letters_by_row(&rows).await?;
+        letters.reverse();
+        Ok(letters)
     }
 
-    /// Notes that dead letters were copied to their topic.
+    /// The dead letters with these numbers, as far as there are any, oldest first. Whole
+    /// records, all at once: ask for few.
     ///
     /// # Errors
-    /// When the database cannot be written.
-    pub async fn dead_letters_relayed(
+    /// When the database cannot be read.
+    pub async fn dead_letters_by_row(
         &self,
         rows: &[DeadLetterRow],
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        let mut writer = self.writer().await;
-        bulk::execute(
-            writer.conn(),
-            &format!("UPDATE dead_letters SET relayed_ms = {now_ms} WHERE id IN (VALUES"),
+    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        let mut sorted = rows.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let found = bulk::fetch(
+            || &self.inner.readers,
+            &format!("{SELECT} WHERE d.id IN (VALUES"),
             1,
-            ")",
-            rows,
+            ") ORDER BY d.id",
+            &sorted,
             |row, id| row.bind(id.0).map(drop),
         )
         .await
-        .map_err(StoreError::database("mark dead letters as relayed"))
+        .map_err(StoreError::database("read dead letters"))?;
+        found
+            .iter()
+            .map(|row| self.stored_dead_letter(row))
+            .collect()
     }
 
-    /// Resolves when a dead letter was stored.
-    pub async fn dead_letter_stored(&self) {
-        self.inner.dead_letter_stored.notified().await;
+    /// The dead letters that an event has become, oldest first, at most 8 MiB of them, but one
+    /// at least.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn dead_letters_of_event(
+        &self,
+        event_id: &str,
+    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        let sizes: Vec<(i64, i64)> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT d.id, {SIZE} FROM dead_letters d WHERE {OF_EVENT} ORDER BY d.id"
+        )))
+        .bind(event_id)
+        .fetch_all(&self.inner.readers)
+        .await
+        .map_err(StoreError::database("read dead letters"))?;
+        let rows: Vec<DeadLetterRow> = fitting(&sizes)
+            .map(|(row, _)| DeadLetterRow(*row))
+            .collect();
+        self.dead_letters_by_row(&rows).await
+    }
+
+    /// How many dead letters a filter means.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
+        filter
+            .query("SELECT COUNT(*) FROM dead_letters d")
+            .build_query_scalar::<i64>()
+            .fetch_one(&self.inner.readers)
+            .await
+            .map(i64::cast_unsigned)
+            .map_err(StoreError::database("count dead letters"))
+    }
+
+    /// Deletes dead letters and answers how many there were. What was not copied to the
+    /// dead-letter topic yet is not copied any more.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn purge_dead_letters(&self, rows: &[DeadLetterRow]) -> Result<u64, StoreError> {
+        const WHAT: &str = "purge dead letters";
+        let mut writer = self.begin(WHAT).await?;
+        let purged = delete(writer.conn(), rows)
+            .await
+            .map_err(StoreError::database(WHAT));
+        self.end(writer, WHAT, purged, |_, _| {}).await
+    }
+
+    /// Deletes the dead letters that a filter means, newest first, and answers how many there
+    /// were. What was not copied to the dead-letter topic yet is not copied any more. What is
+    /// stored meanwhile stays.
+    ///
+    /// # Errors
+    /// When the database cannot be written; a part may be gone then.
+    pub async fn purge_dead_letters_where(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<u64, StoreError> {
+        let mut purged = 0;
+        let mut after = None;
+        loop {
+            let rows: Vec<DeadLetterRow> = self
+                .sizes_of_dead_letters(filter, after, PURGED_AT_ONCE)
+                .await?
+                .into_iter()
+                .map(|(row, _)| row)
+                .collect();
+            let Some(last) = rows.last() else {
+                return Ok(purged);
+            };
+            after = Some(*last);
+            purged += self.purge_dead_letters(&rows).await?;
+        }
+    }
+
+    /// Notes that a dead letter was tried again and stays one: with which binary, why, and how
+    /// many attempts were made in all. Answers whether it is still there.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn dead_letter_failed_again(
+        &self,
+        row: DeadLetterRow,
+        version: VersionId,
+        code: &str,
+        reason: &str,
+        attempts: u32,
+    ) -> Result<bool, StoreError> {
+        let mut writer = self.writer().await;
+        sqlx::query(
+            "UPDATE dead_letters SET version_id = ?, code = ?, reason = ?, attempts = ? WHERE id = ?",
+        )
+        .bind(version.0)
+        .bind(code)
+        .bind(reason)
+        .bind(attempts)
+        .bind(row.0)
+        .execute(writer.conn())
+        .await
+        .map(|done| done.rows_affected() > 0)
+        .map_err(StoreError::database("note that a dead letter failed again"))
+    }
+
+    /// Newest first.
+    async fn sizes_of_dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        after: Option<DeadLetterRow>,
+        limit: u32,
+    ) -> Result<Vec<(DeadLetterRow, i64)>, StoreError> {
+        let mut query = filter.query(&format!("SELECT d.id, {SIZE} FROM dead_letters d"));
+        if let Some(after) = after {
+            query.push(" AND d.id < ").push_bind(after.0);
+        }
+        query
+            .push(" ORDER BY d.id DESC LIMIT ")
+            .push_bind(i64::from(limit));
+        let rows = query
+            .build()
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(StoreError::database("read dead letters"))?;
+        Ok(rows
+            .iter()
+            .map(|row| (DeadLetterRow(row.get(0)), row.get(1)))
+            .collect())
+    }
+
+    /// Reads a row of [`SELECT`].
+    pub(crate) fn stored_dead_letter(
+        &self,
+        row: &SqliteRow,
+    ) -> Result<StoredDeadLetter, StoreError> {
+        let plugin = PluginId(row.get(4));
+        let headers: &str = row.get(12);
+        Ok(StoredDeadLetter {
+            row: DeadLetterRow(row.get(0)),
+            letter: DeadLetter {
+                plugin,
+                version: VersionId(row.get(5)),
+                source: Source {
+                    log: LogId(row.get(1)),
+                    partition: row.get(2),
+                    offset: row.get(3),
+                    logged_at_ms: row.get(13),
+                },
+                event_id: row.get(6),
+                code: row.get(7),
+                reason: row.get(8),
+                attempts: row.get(9),
+                key: row.get(10),
+                value: row.get(11),
+                headers: serde_json::from_str(headers).map_err(|error| StoreError::Unreadable {
+                    what: "dead letter's headers",
+                    detail: error.to_string(),
+                })?,
+            },
+            topic: row.get(15),
+            cluster: row.get(16),
+            plugin_name: if plugin == PluginId::NONE {
+                Arc::from("intake")
+            } else {
+                self.plugin_name(plugin)
+            },
+            plugin_version: row.get(17),
+            created_ms: row.get(14),
+        })
     }
 }
+
+/// Whose event id is the one asked for.
+pub(crate) const OF_EVENT: &str = "d.event_id = ?";

@@ -68,11 +68,7 @@ impl Store {
                 plugin: PluginId(row.get(1)),
                 version: VersionId(row.get(2)),
                 content_hash: row.get::<i64, _>(3).cast_unsigned(),
-                outcome: if row.get::<i64, _>(4) == 0 {
-                    Outcome::Handled
-                } else {
-                    Outcome::DeadLettered
-                },
+                outcome: outcome(row.get(4)),
                 actions: row.get(5),
                 attempts: row.get(6),
                 partition: row.get(7),
@@ -83,7 +79,9 @@ impl Store {
         Ok(found)
     }
 
-    async fn rows_of(&self, keys: &[[u8; 16]]) -> Result<Vec<SqliteRow>, StoreError> {
+    /// Each row: event key, plugin, version, content hash, outcome, actions, attempts, partition,
+    /// offset, time, log.
+    pub(crate) async fn rows_of(&self, keys: &[[u8; 16]]) -> Result<Vec<SqliteRow>, StoreError> {
         loop {
             let hours: BTreeSet<i64> = read(&self.inner.hours).clone();
             match self.rows_in(&hours, keys).await {
@@ -106,7 +104,7 @@ impl Store {
                 .iter()
                 .map(|hour| {
                     format!(
-                        "SELECT event_key, plugin_id, version_id, content_hash, outcome, actions, attempts, partition, record_offset, logged_at_ms
+                        "SELECT event_key, plugin_id, version_id, content_hash, outcome, actions, attempts, partition, record_offset, logged_at_ms, log_id
                          FROM asked CROSS JOIN decisions_{hour} WHERE event_key = asked.asked_key"
                     )
                 })
@@ -178,6 +176,14 @@ impl Store {
     }
 }
 
+pub(crate) fn outcome(row: i64) -> Outcome {
+    if row == 0 {
+        Outcome::Handled
+    } else {
+        Outcome::DeadLettered
+    }
+}
+
 /// What a group's decisions came to.
 #[derive(Debug, Default)]
 pub(crate) struct DecisionsWritten {
@@ -201,9 +207,14 @@ pub(crate) async fn write_all(
             make_table(conn, hour).await?;
             written.made.insert(hour);
         }
-        // In the order of the table, so that neighbours share pages.
-        decisions.sort_unstable_by_key(|decision| decision.event_key);
-        insert(conn, hour, &decisions).await?;
+        // In the order of the table, so that neighbours share pages; of those that replace each
+        // other the last one comes last.
+        decisions.sort_by_key(|decision| decision.event_key);
+        let (again, first): (Vec<_>, Vec<_>) =
+            decisions.iter().partition(|decision| decision.replaces);
+        insert(conn, hour, STANDS, &first).await?;
+        clear_other_hours(conn, known, hour, &again).await?;
+        insert(conn, hour, REPLACES, &again).await?;
         written.decided.extend(
             decisions
                 .iter()
@@ -239,9 +250,83 @@ fn by_hour<'a>(
     by_hour
 }
 
+/// A decision that stands already is an error.
+const STANDS: &str = "";
+const REPLACES: &str =
+    "ON CONFLICT (event_key, plugin_id) DO UPDATE SET version_id = excluded.version_id,
+    content_hash = excluded.content_hash, outcome = excluded.outcome, actions = excluded.actions,
+    attempts = excluded.attempts, log_id = excluded.log_id, partition = excluded.partition,
+    record_offset = excluded.record_offset, logged_at_ms = excluded.logged_at_ms";
+
+/// Deletes what `again` replaces from the tables of other hours: a decision stands in another
+/// one if the producer's clock was wrong, or if the window has moved since.
+async fn clear_other_hours(
+    conn: &mut SqliteConnection,
+    known: &BTreeSet<i64>,
+    hour: i64,
+    again: &[&Decision],
+) -> Result<(), sqlx::Error> {
+    if again.is_empty() {
+        return Ok(());
+    }
+    let others: Vec<i64> = known
+        .iter()
+        .copied()
+        .filter(|known| *known != hour)
+        .collect();
+    for hours in others.chunks(HOURS_AT_ONCE) {
+        for (hour, key, plugin) in standing_in(conn, hours, again).await? {
+            sqlx::query(AssertSqlSafe(format!(
+                "DELETE FROM decisions_{hour} WHERE event_key = ? AND plugin_id = ?"
+            )))
+            .persistent(false)
+            .bind(key)
+            .bind(plugin)
+            .execute(&mut *conn)
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Which of the decisions stand in the tables of these hours: hour, event key, plugin.
+async fn standing_in(
+    conn: &mut SqliteConnection,
+    hours: &[i64],
+    decisions: &[&Decision],
+) -> Result<Vec<(i64, Vec<u8>, i64)>, sqlx::Error> {
+    let arms: Vec<String> = hours
+        .iter()
+        .map(|hour| {
+            format!(
+                "SELECT {hour}, event_key, plugin_id FROM asked CROSS JOIN decisions_{hour}
+                 WHERE event_key = asked.asked_key AND plugin_id = asked.asked_plugin"
+            )
+        })
+        .collect();
+    let rows = bulk::fetch_on(
+        conn,
+        "WITH asked (asked_key, asked_plugin) AS MATERIALIZED (VALUES",
+        2,
+        &format!(") {}", arms.join(" UNION ALL ")),
+        decisions,
+        |row, decision| {
+            row.bind(decision.event_key.as_slice())?
+                .bind(decision.plugin.0)
+                .map(drop)
+        },
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect())
+}
+
 async fn insert(
     conn: &mut SqliteConnection,
     hour: i64,
+    on_conflict: &str,
     decisions: &[&Decision],
 ) -> Result<(), sqlx::Error> {
     bulk::execute(
@@ -250,7 +335,7 @@ async fn insert(
             "INSERT INTO decisions_{hour} (event_key, plugin_id, version_id, content_hash, outcome, actions, attempts, log_id, partition, record_offset, logged_at_ms) VALUES"
         ),
         11,
-        "",
+        on_conflict,
         decisions,
         |row, decision| {
             row.bind(decision.event_key.as_slice())?

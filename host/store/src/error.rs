@@ -39,6 +39,14 @@ pub enum StoreError {
         /// Why.
         detail: String,
     },
+    /// What was named is not there.
+    #[error("the database holds no {what} {name}; list what there is, and name one of those")]
+    Missing {
+        /// The kind of thing.
+        what: &'static str,
+        /// What it was called.
+        name: String,
+    },
 }
 
 impl StoreError {

@@ -34,6 +34,15 @@ row_id!(
     VersionId
 );
 
+row_id!(
+    /// One load of a plugin: a binary and its settings.
+    LoadId
+);
+row_id!(
+    /// One trial of a candidate beside the active version.
+    TrialId
+);
+
 impl PluginId {
     /// Stands for no plugin: the shared cursor of the head, and the `intake` lane.
     pub const NONE: Self = Self(0);
@@ -149,6 +158,22 @@ pub fn event_key(event_id: &str) -> [u8; 16] {
     key
 }
 
+/// An event key as 32 hexadecimal digits.
+#[must_use]
+pub fn event_key_hex(key: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(key))
+}
+
+/// Reads what [`event_key_hex`] wrote.
+#[must_use]
+pub fn event_key_from_hex(text: &str) -> Option<[u8; 16]> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digits
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten()
+        .map(u128::to_be_bytes)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -187,6 +212,21 @@ mod tests {
         // Another version, or no UUID at all: nothing but the hash.
         for id in ["01890a5d-ac96-474b-bcce-b302099a8057", "evt-1", ""] {
             assert_eq!(event_key(id)[..], Sha256::digest(id)[..16]);
+        }
+    }
+
+    #[test]
+    fn event_keys_read_back_from_their_digits_and_from_nothing_else() {
+        let key = event_key("evt-1");
+        assert_eq!(event_key_from_hex(&event_key_hex(key)), Some(key));
+        assert_eq!(event_key_hex([0; 16]), "0".repeat(32));
+        for text in [
+            "",
+            "12",
+            "+0000000000000000000000000000000",
+            &"g".repeat(32),
+        ] {
+            assert_eq!(event_key_from_hex(text), None, "{text}");
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::error::StoreError;
 use crate::open::Store;
 
 impl Store {
-    /// Trims streams, sweeps expired state and drops old decisions, as often as configured. Runs
-    /// for ever; may be dropped at any await.
+    /// Trims streams and trials, sweeps expired state and drops old decisions, as often as
+    /// configured. Runs for ever; may be dropped at any await.
     pub async fn run_maintenance(&self) {
         let mut ticks = tokio::time::interval(Duration::from_millis(
             self.config().maintenance_interval_ms.max(100),
@@ -23,6 +23,7 @@ impl Store {
                 self.forget_set_aside().await,
             );
             note("sweeping expired state", self.sweep_expired_state().await);
+            note("trimming trials", self.trim_trials().await);
             note(
                 "dropping old decisions",
                 self.drop_decisions_passed_before(&mut passed).await,

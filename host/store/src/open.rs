@@ -18,6 +18,7 @@ use crate::entry::{Publication, Publisher};
 use crate::error::StoreError;
 use crate::identity::{PluginId, VersionId};
 use crate::recent::Recent;
+use crate::trial_trimming::TrialSizes;
 use crate::writer::Writer;
 
 /// How the store keeps and forgets.
@@ -31,6 +32,9 @@ pub struct StoreConfig {
     pub duplicate_window_hours: u32,
     /// How often trimming and sweeping run, in milliseconds.
     pub maintenance_interval_ms: u64,
+    /// How many answers of a trial are kept at most; those in which both sides agree go
+    /// first, and stay counted.
+    pub trial_answers: u32,
 }
 
 impl Default for StoreConfig {
@@ -39,6 +43,7 @@ impl Default for StoreConfig {
             history_per_stream: 10_000,
             duplicate_window_hours: 24,
             maintenance_interval_ms: 10_000,
+            trial_answers: 400_000,
         }
     }
 }
@@ -65,6 +70,8 @@ pub(crate) struct Inner {
     /// epoch means another history.
     pub(crate) epoch: Arc<str>,
     pub(crate) plugin_names: RwLock<HashMap<PluginId, Arc<str>>>,
+    /// The plugins whose lanes keep their place while they are not loaded.
+    pub(crate) keeping_place: RwLock<BTreeSet<PluginId>>,
     /// By plugin and hash of the binary.
     pub(crate) versions: RwLock<HashMap<(PluginId, String), VersionId>>,
     /// The hours for which a table of decisions exists.
@@ -72,6 +79,7 @@ pub(crate) struct Inner {
     /// What was decided last: a decision may fall between a lane's look at the store and
     /// its commit.
     pub(crate) recent: std::sync::Mutex<Recent>,
+    pub(crate) trial_sizes: TrialSizes,
     publishers: RwLock<Vec<Arc<dyn Publisher>>>,
     /// Rung when a notification was stored that waits for its time.
     pub(crate) waiting_stored: Notify,
@@ -122,13 +130,18 @@ impl Store {
             .fetch_all(&mut writer)
             .await
             .map_err(open)?;
-        let names = sqlx::query("SELECT id, name FROM plugins")
+        let names = sqlx::query("SELECT id, name, keeps_place FROM plugins")
             .fetch_all(&mut writer)
             .await
             .map_err(open)?;
         let plugin_names = names
             .iter()
             .map(|row| (PluginId(row.get(0)), Arc::from(row.get::<&str, _>(1))))
+            .collect();
+        let keeping_place = names
+            .iter()
+            .filter(|row| row.get::<i64, _>(2) == 1)
+            .map(|row| PluginId(row.get(0)))
             .collect();
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
@@ -142,9 +155,11 @@ impl Store {
                 config,
                 epoch,
                 plugin_names: RwLock::new(plugin_names),
+                keeping_place: RwLock::new(keeping_place),
                 versions: RwLock::default(),
                 hours: RwLock::new(hours.into_iter().collect()),
                 recent: std::sync::Mutex::default(),
+                trial_sizes: TrialSizes::default(),
                 publishers: RwLock::default(),
                 waiting_stored: Notify::new(),
                 dead_letter_stored: Notify::new(),

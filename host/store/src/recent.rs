@@ -35,7 +35,7 @@ impl Recent {
         }
     }
 
-    /// Whether anything that `share` decides was decided by `group` or just before, and can
+    /// Whether anything that `share` decides anew was decided by `group` or just before, and can
     /// still be found: in one of the hours that `has_table` tells.
     pub(crate) fn holds_any_of(
         &self,
@@ -44,7 +44,8 @@ impl Recent {
         has_table: impl Fn(i64) -> bool,
     ) -> bool {
         let mut own = HashSet::with_capacity(share.decisions.len());
-        share.decisions.iter().any(|decision| {
+        let mut anew = share.decisions.iter().filter(|decision| !decision.replaces);
+        anew.any(|decision| {
             let key = (decision.event_key, decision.plugin.0);
             !own.insert(key) || group.contains(&key) || self.hour(&key).is_some_and(&has_table)
         })

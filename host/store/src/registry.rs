@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteConnection;
 
 use crate::error::StoreError;
 use crate::identity::{LogId, PluginId, VersionId};
@@ -48,22 +49,73 @@ impl Store {
         .map_err(StoreError::database("read the logs"))
     }
 
-    /// The number of a plugin, given on first sight.
+    /// The number of the log of a topic, if the topic was ever seen.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn log_by_topic(
+        &self,
+        cluster: &str,
+        topic: &str,
+    ) -> Result<Option<LogId>, StoreError> {
+        sqlx::query_scalar("SELECT id FROM logs WHERE cluster = ? AND topic = ?")
+            .bind(cluster)
+            .bind(topic)
+            .fetch_optional(&self.inner.readers)
+            .await
+            .map(|id| id.map(LogId))
+            .map_err(StoreError::database("read the logs"))
+    }
+
+    /// The number of a plugin, given on first sight, and nothing else: its lanes keep their
+    /// place once it is installed.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub async fn plugin(&self, name: &str) -> Result<PluginId, StoreError> {
-        let mut writer = self.writer().await;
-        let id = sqlx::query_scalar(
-            "INSERT INTO plugins (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id",
-        )
-        .bind(name)
-        .fetch_one(writer.conn())
+        self.register_plugin(name, KeepsPlace::OnceInstalled).await
+    }
+
+    /// The number of a plugin that is part of the host: its lanes keep their place always.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn builtin_plugin(&self, name: &str) -> Result<PluginId, StoreError> {
+        self.register_plugin(name, KeepsPlace::Always).await
+    }
+
+    async fn register_plugin(&self, name: &str, keeps: KeepsPlace) -> Result<PluginId, StoreError> {
+        const WHAT: &str = "register a plugin";
+        let mut writer = self.begin(WHAT).await?;
+        let written = insert_plugin(writer.conn(), name, keeps)
+            .await
+            .map_err(StoreError::database(WHAT));
+        let name = Arc::from(name);
+        self.end(writer, WHAT, written, move |store, plugin| {
+            store.remember_plugin(*plugin, name, keeps);
+        })
         .await
-        .map(PluginId)
-        .map_err(StoreError::database("register a plugin"))?;
-        write(&self.inner.plugin_names).insert(id, Arc::from(name));
-        Ok(id)
+    }
+
+    /// Must be called while the writer is held, so that memory follows the commits.
+    pub(crate) fn remember_plugin(&self, plugin: PluginId, name: Arc<str>, keeps: KeepsPlace) {
+        write(&self.inner.plugin_names).insert(plugin, name);
+        if keeps == KeepsPlace::Always {
+            write(&self.inner.keeping_place).insert(plugin);
+        }
+    }
+
+    /// The number of a plugin that was seen before, also of one that is not installed any more.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn plugin_by_name(&self, name: &str) -> Result<Option<PluginId>, StoreError> {
+        sqlx::query_scalar("SELECT id FROM plugins WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&self.inner.readers)
+            .await
+            .map(|id| id.map(PluginId))
+            .map_err(StoreError::database("look up a plugin"))
     }
 
     /// The number of one binary of a plugin, given on first sight.
@@ -82,28 +134,20 @@ impl Store {
             return Ok(*id);
         }
         let mut writer = self.writer().await;
-        let id = sqlx::query_scalar(
-            "INSERT INTO plugin_versions (plugin_id, version, sha256, loaded_ms) VALUES (?, ?, ?, ?)
-             ON CONFLICT (plugin_id, sha256) DO UPDATE SET loaded_ms = excluded.loaded_ms RETURNING id",
-        )
-        .bind(plugin.0)
-        .bind(version)
-        .bind(sha256)
-        .bind(now_ms)
-        .fetch_one(writer.conn())
-        .await
-        .map(VersionId)
-        .map_err(StoreError::database("register a version"))?;
+        let (id, _) = insert_version(writer.conn(), plugin, version, sha256, now_ms)
+            .await
+            .map_err(StoreError::database("register a version"))?;
         write(&self.inner.versions).insert(key, id);
         Ok(id)
     }
 
-    /// All plugins that were ever seen, with their names.
+    /// The plugins whose lanes keep their place while they are not loaded: those that are
+    /// installed, with the shadows of running trials, and those that are built in.
     #[must_use]
     pub fn known_plugins(&self) -> Vec<(PluginId, Arc<str>)> {
-        read(&self.inner.plugin_names)
+        read(&self.inner.keeping_place)
             .iter()
-            .map(|(id, name)| (*id, Arc::clone(name)))
+            .map(|id| (*id, self.plugin_name(*id)))
             .collect()
     }
 
@@ -152,4 +196,51 @@ impl Store {
             .map(|row| row.map(|row| (row.get(0), row.get(1))))
             .map_err(StoreError::database("read a version"))
     }
+}
+
+/// Whether a plugin that is registered keeps its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeepsPlace {
+    /// From now on.
+    Always,
+    /// Left as it is.
+    OnceInstalled,
+}
+
+pub(crate) async fn insert_plugin(
+    conn: &mut SqliteConnection,
+    name: &str,
+    keeps: KeepsPlace,
+) -> Result<PluginId, sqlx::Error> {
+    sqlx::query_scalar(
+        "INSERT INTO plugins (name, keeps_place) VALUES (?, ?)
+         ON CONFLICT (name) DO UPDATE SET
+         keeps_place = CASE excluded.keeps_place WHEN 1 THEN 1 ELSE plugins.keeps_place END RETURNING id",
+    )
+    .bind(name)
+    .bind(i64::from(keeps == KeepsPlace::Always))
+    .fetch_one(conn)
+    .await
+    .map(PluginId)
+}
+
+/// Answers the number of a binary, and what it calls its version.
+pub(crate) async fn insert_version(
+    conn: &mut SqliteConnection,
+    plugin: PluginId,
+    version: &str,
+    sha256: &str,
+    now_ms: i64,
+) -> Result<(VersionId, String), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO plugin_versions (plugin_id, version, sha256, loaded_ms) VALUES (?, ?, ?, ?)
+         ON CONFLICT (plugin_id, sha256) DO UPDATE SET loaded_ms = excluded.loaded_ms RETURNING id, version",
+    )
+    .bind(plugin.0)
+    .bind(version)
+    .bind(sha256)
+    .bind(now_ms)
+    .fetch_one(conn)
+    .await
+    .map(|row| (VersionId(row.get(0)), row.get(1)))
 }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::dead_letters::DeadLetterRow;
 use crate::entry::Priority;
 use crate::identity::{LogId, NotificationId, PluginId, VersionId};
+use crate::trial_answers::TrialAnswer;
 
 /// Which cursor a share moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,7 +83,8 @@ pub struct Source {
 }
 
 /// How a plugin answered an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// With actions, perhaps none.
     Handled,
@@ -107,6 +111,9 @@ pub struct Decision {
     pub attempts: u32,
     /// On which record.
     pub source: Source,
+    /// Takes the place of an earlier decision of the plugin on the event, as a replay does;
+    /// otherwise a share that decides again is refused.
+    pub replaces: bool,
 }
 
 /// A notification to store.
@@ -238,16 +245,16 @@ pub struct DeadLetter {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
-/// One cursor's move and all that follows from the records it passes: written
-/// together or not at all.
-#[derive(Debug, Clone)]
+/// What is written together or not at all: mostly one cursor's move and all that follows
+/// from the records it passes.
+#[derive(Debug, Clone, Default)]
 pub struct Share {
-    /// The move.
-    pub cursor: CursorMove,
-    /// Lanes that leave the head with this move.
+    /// The move; `None` for what moves no cursor, as a replay does.
+    pub cursor: Option<CursorMove>,
+    /// Lanes that leave the head with the move; none without one.
     pub detached: Vec<Detached>,
-    /// Lanes that join the head with this move: their rows, which must stand at the
-    /// move's `expected`, are removed.
+    /// Lanes that join the head with the move: their rows, which must stand at the
+    /// move's `expected`, are removed. None without a move.
     pub joined: Vec<PluginId>,
     /// The decisions taken.
     pub decisions: Vec<Decision>,
@@ -257,6 +264,11 @@ pub struct Share {
     pub state: Vec<StateWrites>,
     /// Records that could not be handled.
     pub dead_letters: Vec<DeadLetter>,
+    /// Dead letters that are dealt with by this share: they are deleted. What was not copied
+    /// to the dead-letter topic yet is not copied any more.
+    pub settled: Vec<DeadLetterRow>,
+    /// What the two sides of a trial answered.
+    pub answers: Vec<TrialAnswer>,
 }
 
 impl Share {
@@ -264,24 +276,29 @@ impl Share {
     #[must_use]
     pub fn moving(cursor: CursorMove) -> Self {
         Self {
-            cursor,
-            detached: Vec::new(),
-            joined: Vec::new(),
-            decisions: Vec::new(),
-            effects: Vec::new(),
-            state: Vec::new(),
-            dead_letters: Vec::new(),
+            cursor: Some(cursor),
+            ..Self::default()
         }
     }
 
-    /// Takes out everything that follows from a plugin's decisions. The cursor stays.
+    /// A share that moves no cursor. Nothing fences it but the plugin state that it starts from.
+    #[must_use]
+    pub fn without_cursor() -> Self {
+        Self::default()
+    }
+
+    /// Takes out everything that follows from a plugin's decisions. The cursor stays. No dead
+    /// letter is settled any more: one that stays too long is seen again, one that goes too
+    /// early is lost.
     pub fn strike(&mut self, plugin: PluginId) {
         self.decisions.retain(|decision| decision.plugin != plugin);
         self.dead_letters.retain(|letter| letter.plugin != plugin);
         self.state.retain(|writes| writes.plugin != plugin);
+        self.answers.retain(|answer| answer.plugin != plugin);
         self.effects.retain(|effect| match effect {
             Effect::Notify(new) => new.plugin != plugin,
             Effect::Withdraw(new) => new.plugin != plugin,
         });
+        self.settled.clear();
     }
 }

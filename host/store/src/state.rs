@@ -220,6 +220,20 @@ impl Store {
         .map_err(StoreError::database("measure plugin state"))
     }
 
+    /// Deletes all that a plugin remembers. What was computed from it and is not committed yet
+    /// is refused.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn delete_state(&self, plugin: PluginId) -> Result<(), StoreError> {
+        const WHAT: &str = "delete plugin state";
+        let mut writer = self.begin(WHAT).await?;
+        let written = delete(writer.conn(), plugin)
+            .await
+            .map_err(StoreError::database(WHAT));
+        self.end(writer, WHAT, written, |_, ()| {}).await
+    }
+
     /// Removes values that were hidden before the time that every cursor of the cluster at hand has
     /// passed.
     ///
@@ -247,4 +261,42 @@ impl Store {
             }
         }
     }
+}
+
+/// Deletes the state of a plugin. Its version rises, so that a commit computed from what was
+/// there is noticed.
+pub(crate) async fn delete(
+    conn: &mut SqliteConnection,
+    plugin: PluginId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM plugin_state WHERE plugin_id = ?")
+        .bind(plugin.0)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "INSERT INTO plugin_state_versions (plugin_id, version) VALUES (?, 1)
+         ON CONFLICT (plugin_id) DO UPDATE SET version = plugin_state_versions.version + 1",
+    )
+    .bind(plugin.0)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Gives one plugin the state of another, in place of its own.
+pub(crate) async fn copy(
+    conn: &mut SqliteConnection,
+    from: PluginId,
+    to: PluginId,
+) -> Result<(), sqlx::Error> {
+    delete(conn, to).await?;
+    sqlx::query(
+        "INSERT INTO plugin_state (plugin_id, key, value, expires_at_ms)
+         SELECT ?, key, value, expires_at_ms FROM plugin_state WHERE plugin_id = ?",
+    )
+    .bind(to.0)
+    .bind(from.0)
+    .execute(conn)
+    .await
+    .map(drop)
 }

@@ -7,6 +7,7 @@
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::OwnedMutexGuard;
 
+use crate::error::StoreError;
 use crate::open::Store;
 
 /// The writing connection.
@@ -70,5 +71,63 @@ impl Store {
             writer.rollback().await;
         }
         writer
+    }
+
+    /// Waits for the writer and begins a transaction, to do `what`.
+    pub(crate) async fn begin(
+        &self,
+        what: &'static str,
+    ) -> Result<OwnedMutexGuard<Writer>, StoreError> {
+        let mut writer = self.writer().await;
+        writer.begin().await.map_err(StoreError::database(what))?;
+        Ok(writer)
+    }
+
+    /// Ends a transaction of [`Store::begin`]: commits what was written and lets `then`
+    /// remember it, or undoes it.
+    pub(crate) async fn end<T, F>(
+        &self,
+        mut writer: OwnedMutexGuard<Writer>,
+        what: &'static str,
+        written: Result<T, StoreError>,
+        then: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self, &T) + Send + 'static,
+    {
+        match written {
+            Ok(value) => self
+                .commit_then(writer, move |store| {
+                    then(store, &value);
+                    value
+                })
+                .await
+                .map_err(StoreError::database(what)),
+            Err(error) => {
+                writer.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits, and does `then` while the writer is still held, in a task of its own: if the
+    /// caller is dropped meanwhile, what stands is known all the same.
+    pub(crate) async fn commit_then<T, F>(
+        &self,
+        mut writer: OwnedMutexGuard<Writer>,
+        then: F,
+    ) -> Result<T, sqlx::Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self) -> T + Send + 'static,
+    {
+        let store = self.clone();
+        let finished = tokio::spawn(async move {
+            writer.commit().await?;
+            Ok(then(&store))
+        });
+        // It fails to join only while the runtime shuts down, or if `then` panicked.
+        finished.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 }

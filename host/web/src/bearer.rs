@@ -36,7 +36,11 @@ fn verify(token: &str, verifier: &TokenVerifier) -> Result<Claims, Problem> {
     })
 }
 
-fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+/// The bearer token of a request, for those who check it by other means than [`TokenVerifier`].
+///
+/// # Errors
+/// A 401 problem with the challenge, when the header is there and is not one bearer token.
+pub fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);

@@ -18,7 +18,7 @@ pub mod paging;
 mod problem;
 pub mod tokens;
 
-pub use bearer::{Bearer, authenticate};
+pub use bearer::{Bearer, authenticate, bearer_token};
 pub use correlation::CorrelationId;
 pub use extract::{JsonBody, PathParams, QueryParams};
 pub use face::web_face;

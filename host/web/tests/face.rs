@@ -73,6 +73,10 @@ fn router() -> Router {
             "/echo",
             post(async |JsonBody(body): JsonBody<Value>| Json(body)),
         )
+        .route(
+            "/perhaps",
+            post(async |body: Option<JsonBody<Value>>| Json(body.map(|JsonBody(body)| body))),
+        )
         .route("/panic", get(panics))
         .layer(DefaultBodyLimit::max(100));
     web_face(routes).with_state(App { verifier })
@@ -174,6 +178,17 @@ async fn a_body_that_does_not_fit_answers_a_problem() {
     let untyped = send(Request::post("/echo").body(Body::from("{}")).unwrap()).await;
     assert_eq!(untyped.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     untyped.problem();
+}
+
+#[tokio::test]
+async fn a_body_that_may_be_missing_is_checked_when_it_is_there() {
+    let post = async |body: &str| {
+        let request = Request::post("/perhaps").header("content-type", "application/json");
+        send(request.body(Body::from(body.to_owned())).unwrap()).await
+    };
+    assert_eq!(post("").await.text, "null");
+    assert_eq!(post(r#"{"a": 1}"#).await.text, r#"{"a":1}"#);
+    assert_eq!(post("{").await.problem()["line"], 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Error, Ident, LitStr, Result, Token, bracketed, parenthesized};
+use syn::{Error, Ident, LitInt, LitStr, Result, Token, bracketed, parenthesized};
 
 /// The longest name of a plugin, in characters; the host's rule.
 const MAX_NAME_CHARACTERS: usize = 64;
@@ -16,6 +16,9 @@ pub(crate) struct Declaration {
     pub(crate) summary: LitStr,
     pub(crate) subscriptions: Vec<LitStr>,
     pub(crate) settings: Vec<Setting>,
+    /// The crate's version where it is not given.
+    pub(crate) version: Option<LitStr>,
+    pub(crate) state_version: u32,
 }
 
 /// One setting that the plugin reads.
@@ -31,6 +34,8 @@ impl Parse for Declaration {
         let mut summary = None;
         let mut subscriptions = None;
         let mut settings = None;
+        let mut version = None;
+        let mut state_version: Option<LitInt> = None;
         while !input.is_empty() {
             let key: Ident = input.parse()?;
             input.parse::<Token![=]>()?;
@@ -39,11 +44,13 @@ impl Parse for Declaration {
                 "summary" => once(&key, &mut summary, input.parse()?)?,
                 "subscriptions" => once(&key, &mut subscriptions, list(input)?)?,
                 "settings" => once(&key, &mut settings, list(input)?)?,
+                "version" => once(&key, &mut version, input.parse()?)?,
+                "state_version" => once(&key, &mut state_version, input.parse()?)?,
                 other => {
                     return Err(Error::new(
                         key.span(),
                         format!(
-                            "unknown key `{other}`: a plugin declares `name`, `summary`, `subscriptions` and `settings`"
+                            "unknown key `{other}`: a plugin declares `name`, `summary`, `subscriptions`, `settings`, `version` and `state_version`"
                         ),
                     ));
                 }
@@ -55,6 +62,11 @@ impl Parse for Declaration {
             summary: required(input, "summary", "\"What operators read.\"", summary)?,
             subscriptions: required(input, "subscriptions", "[\"booking.*\"]", subscriptions)?,
             settings: settings.unwrap_or_default(),
+            version,
+            state_version: match state_version {
+                Some(number) => number.base10_parse()?,
+                None => 0,
+            },
         };
         declaration.check(input)?;
         Ok(declaration)
@@ -65,6 +77,7 @@ impl Declaration {
     fn check(&self, input: ParseStream<'_>) -> Result<()> {
         check_name(&self.name)?;
         check_summary(&self.summary)?;
+        self.version.as_ref().map_or(Ok(()), check_version)?;
         if self.subscriptions.is_empty() {
             return Err(input.error("`subscriptions` is empty: the plugin would see no event"));
         }
@@ -173,6 +186,18 @@ fn check_name(name: &LitStr) -> Result<()> {
                 "a plugin's name begins with a letter and is made of lower-case letters, digits and hyphens, up to {MAX_NAME_CHARACTERS} of them"
             ),
         ));
+    }
+    Ok(())
+}
+
+fn check_version(version: &LitStr) -> Result<()> {
+    let text = version.value();
+    let numbers: Vec<&str> = text.split('.').collect();
+    let is_number =
+        |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok();
+    if numbers.len() != 3 || !numbers.iter().all(is_number) {
+        let message = "a version is three numbers, `major.minor.patch`";
+        return Err(Error::new(version.span(), message));
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     check_signature(&function)?;
 
     let describe = describe(&declaration);
+    let state_version = declaration.state_version;
     let handler = &function.sig.ident;
     // A wrong type is reported where the author wrote it.
     let span = match &function.sig.output {
@@ -48,6 +49,10 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
                 fn handle(event: ::carillon_plugin::Event) -> ::carillon_plugin::Answer {
                     ::carillon_plugin::panics::log_panics();
                     HANDLER(event)
+                }
+
+                fn state_version() -> u32 {
+                    #state_version
                 }
             }
 
@@ -104,22 +109,30 @@ fn describe(declaration: &Declaration) -> TokenStream {
         summary,
         subscriptions,
         settings,
+        version,
+        ..
     } = declaration;
     let settings = settings.iter().map(setting);
+    let version = match version {
+        Some(version) => quote!(#version),
+        // Without what may follow the three numbers.
+        None => quote! {
+            ::core::concat!(
+                ::core::env!("CARGO_PKG_VERSION_MAJOR"),
+                ".",
+                ::core::env!("CARGO_PKG_VERSION_MINOR"),
+                ".",
+                ::core::env!("CARGO_PKG_VERSION_PATCH"),
+            )
+        },
+    };
     quote! {
         /// What this plugin says of itself to the host.
         #[must_use]
         pub fn describe() -> ::carillon_plugin::Description {
             ::carillon_plugin::Description {
                 name: ::std::string::String::from(#name),
-                // The crate's version without what may follow the three numbers.
-                version: ::std::string::String::from(::core::concat!(
-                    ::core::env!("CARGO_PKG_VERSION_MAJOR"),
-                    ".",
-                    ::core::env!("CARGO_PKG_VERSION_MINOR"),
-                    ".",
-                    ::core::env!("CARGO_PKG_VERSION_PATCH"),
-                )),
+                version: ::std::string::String::from(#version),
                 summary: ::std::string::String::from(#summary),
                 subscriptions: ::std::vec![#(::std::string::String::from(#subscriptions)),*],
                 settings: ::std::vec![#(#settings),*],
@@ -177,6 +190,8 @@ mod tests {
         check(GOOD, HANDLER, "accepted");
         let settings = r#", settings = [setting(key = "a_b", summary = "c", default = ""), setting(key = "d", summary = "e"),],"#;
         check(&format!("{GOOD}{settings}"), HANDLER, "accepted");
+        let versions = r#", version = "1.20.3", state_version = 2"#;
+        check(&format!("{GOOD}{versions}"), HANDLER, "accepted");
     }
 
     #[test]
@@ -218,6 +233,18 @@ mod tests {
             (
                 r#"name = "a", summary = "b", subscriptions = ["a.b", "a.b"]"#,
                 "`a.b` stands here twice",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["*"], version = "1.2""#,
+                "three numbers",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["*"], state_version = -1"#,
+                "expected integer literal",
+            ),
+            (
+                r#"name = "a", summary = "b", subscriptions = ["*"], state_version = 4294967296"#,
+                "too large",
             ),
             (
                 r#"name = "a", summary = "b", subscriptions = ["*"], settings = [(1)]"#,

@@ -2,7 +2,7 @@
 //! the `#[plugin]` attribute and the host's tests reach in here.
 
 wit_bindgen::generate!({
-    path: "../../wit/carillon-plugin-0.1.0",
+    path: "../../wit/carillon-plugin-0.1.1",
     world: "plugin",
     pub_export_macro: true,
     default_bindings_module: "carillon_plugin::bindings",

@@ -26,8 +26,8 @@
 //! Built for `wasm32-unknown-unknown` it is a module that the host loads; built natively it is
 //! an ordinary library, and [`testing`] stands in for the host, so `cargo test` needs nothing else.
 //!
-//! The module imports only what the plugin calls: [`state`] and [`settings`] appear among its
-//! imports, which are its request for capabilities, when a function of theirs is used. [`log`]
+//! The module imports only what the plugin calls: [`state`], [`settings`] and [`http`] appear among
+//! its imports, which are its request for capabilities, when a function of theirs is used. [`log`]
 //! is always among them, for the message of a panic.
 
 #[doc(hidden)]
@@ -42,6 +42,7 @@
 pub mod bindings;
 mod event;
 mod failure;
+pub mod http;
 pub mod log;
 mod notification;
 #[doc(hidden)]
@@ -69,6 +70,6 @@ pub type Answer = Result<Vec<Action>, Failure>;
 pub mod prelude {
     pub use crate::{
         Action, BookingData, Channel, ConflictData, Event, Failure, Notification, Priority,
-        Recipient, ResourceData, UserData, WaitlistData, log, plugin, settings, state, time,
+        Recipient, ResourceData, UserData, WaitlistData, http, log, plugin, settings, state, time,
     };
 }

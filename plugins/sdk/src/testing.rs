@@ -18,9 +18,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use serde::Serialize;
 
+use crate::http::{Request, Response};
 use crate::log::Level;
 use crate::{Action, Description, Event, Failure, Position, time};
 
@@ -30,11 +32,14 @@ struct Entry {
     expires_at_ms: Option<i64>,
 }
 
+type AnswerRequest = dyn Fn(&Request) -> Result<Response, crate::http::Error>;
+
 #[derive(Default)]
 struct World {
     settings: BTreeMap<String, String>,
     state: BTreeMap<String, Entry>,
     lines: Vec<(Level, String)>,
+    answer_request: Option<Rc<AnswerRequest>>,
     now_ms: i64,
 }
 
@@ -94,6 +99,14 @@ impl Environment {
         with(|world| world.settings.insert(key.to_owned(), value.to_owned()));
     }
 
+    /// Answers the plugin's requests, in the place of all hosts. Without it each request fails.
+    pub fn answer_requests(
+        &self,
+        answer: impl Fn(&Request) -> Result<Response, crate::http::Error> + 'static,
+    ) {
+        with(|world| world.answer_request = Some(Rc::new(answer)));
+    }
+
     /// Calls the plugin as the host would: the event's `logged_at` is the time, and what the
     /// call wrote to the state is gone if it fails.
     ///
@@ -135,6 +148,21 @@ pub(crate) fn record_line(level: Level, message: &str) {
 
 pub(crate) fn setting(key: &str) -> Option<String> {
     with(|world| world.settings.get(key).cloned())
+}
+
+/// The host's `http` interface, answered by the test.
+pub(crate) mod http {
+    use super::with;
+    use crate::http::{Error, Request, Response};
+
+    pub(crate) fn send(request: &Request) -> Result<Response, Error> {
+        match with(|world| world.answer_request.clone()) {
+            Some(answer) => answer(request),
+            None => Err(Error::Failed(
+                "no test answers: call Environment::answer_requests".to_owned(),
+            )),
+        }
+    }
 }
 
 /// The host's `state` interface, over the thread's own values.

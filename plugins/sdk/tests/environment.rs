@@ -184,3 +184,40 @@ fn typed_data_takes_missing_and_unknown_fields_and_names_wrong_ones() {
         "{wrong:?}"
     );
 }
+
+#[test]
+fn a_test_answers_the_requests_of_a_plugin() {
+    let ask = |_: Event| {
+        let response = http::Request::post("https://rooms.example.org/open")
+            .header("authorization", "Bearer {{secret:TOKEN}}")
+            .timeout(Duration::from_millis(250))
+            .json(&json!({"room": 1}))?
+            .send()?;
+        assert!(response.is_success());
+        assert_eq!(response.header("ETag"), Some("a"));
+        assert_eq!(response.json::<Vec<u8>>()?, [1, 2]);
+        Ok(Vec::new())
+    };
+    let booked = || event("booking.created").build();
+    let environment = Environment::new();
+    let failure = environment.call(ask, booked()).unwrap_err();
+    assert!(failure.reason().contains("answer_requests"), "{failure:?}");
+    environment.answer_requests(|request| {
+        assert_eq!(request.method, "POST");
+        assert_eq!(request.timeout, Some(250));
+        assert_eq!(request.headers[1].value, "application/json");
+        assert_eq!(request.body, br#"{"room":1}"#);
+        Ok(http::Response {
+            status: 201,
+            headers: vec![http::Header {
+                name: "etag".to_owned(),
+                value: "a".to_owned(),
+            }],
+            body: b"[1,2]".to_vec(),
+        })
+    });
+    assert_eq!(environment.call(ask, booked()), Ok(Vec::new()));
+    environment.answer_requests(|_| Err(http::Error::TooLarge));
+    let failure = environment.call(ask, booked()).unwrap_err();
+    assert!(matches!(failure, Failure::Reject(_)), "{failure:?}");
+}

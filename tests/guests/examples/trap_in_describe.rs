@@ -13,6 +13,10 @@ impl Guest for Plugin {
     fn handle(_event: Event) -> Result<Vec<Action>, Failure> {
         Ok(Vec::new())
     }
+
+    fn state_version() -> u32 {
+        0
+    }
 }
 
 #[allow(

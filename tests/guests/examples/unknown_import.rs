@@ -1,4 +1,4 @@
-//! Imports `carillon:plugin/teleport@0.1.1`, which no host offers.
+//! Imports `carillon:plugin/teleport@0.1.2`, which no host offers.
 
 use carillon_plugin::prelude::*;
 
@@ -15,7 +15,7 @@ mod newer {
         inline: "
             package guests:unknown-import;
             world newer {
-                import carillon:plugin/teleport@0.1.1;
+                import carillon:plugin/teleport@0.1.2;
             }
         ",
         path: "newer-host",

@@ -32,3 +32,16 @@ pub fn echo(event: &Event) -> Vec<Action> {
         .body(event.subject_id.as_deref().unwrap_or_default());
     vec![notification.into()]
 }
+
+/// What all versions of the greeter say about an event, in their own words.
+#[must_use]
+pub fn greet(event: &Event, words: &str) -> Vec<Action> {
+    let Some(user) = &event.user_id else {
+        return Vec::new();
+    };
+    let notification = Notification::to_user(user)
+        .category("test")
+        .title(format!("{words} {}", event.kind))
+        .body(event.subject_id.as_deref().unwrap_or_default());
+    vec![notification.into()]
+}

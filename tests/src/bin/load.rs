@@ -3,21 +3,21 @@
 //! Prints a Markdown table. `LOAD_EVENTS` and `LOAD_CONNECTIONS` change the size, and `LOAD_PARTS`
 //! chooses among `throughput`, `latency` and `memory`.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use carillon_tests::child::wait_until;
 use carillon_tests::client::Client;
 use carillon_tests::events::{self, TOPICS};
 use carillon_tests::host::{Host, Setup};
-use carillon_tests::kafka::{Kafka, Record, send};
+use carillon_tests::kafka::Kafka;
+use carillon_tests::pace::{self, SendTimes, quantiles};
 use carillon_tests::store::progress;
 use rdkafka::ClientConfig;
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::task::JoinSet;
 
@@ -196,35 +196,34 @@ async fn rate_to_sockets(kafka: &Kafka, host: &Host, count: u32) -> Result<f64> 
 async fn latency(table: &mut Table) -> Result<()> {
     let kafka = broker().await?;
     let host = Setup::host(&kafka).shipped_plugins().start().await?;
-    let sent: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
+    let sent = SendTimes::default();
     let mut readers = JoinSet::new();
     for number in 0..USERS {
         let mut client = connect(&host, &format!("user-{number}")).await?;
-        let sent = Arc::clone(&sent);
+        let sent = sent.clone();
         readers.spawn(async move {
             let mut times = Vec::new();
             while let Ok(next) = tokio::time::timeout(Duration::from_secs(10), client.next()).await
             {
                 let (data, now) = (next?.data, Instant::now());
                 let id = data["eventId"].as_str().unwrap_or_default();
-                let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(start) = sent.get(id) {
-                    times.push(now - *start);
-                }
+                times.extend(sent.of(id).map(|start| now - start));
             }
             anyhow::Ok(times)
         });
     }
     // Joining the group, the first connections and a broker whose code is not compiled yet are not
     // what is measured.
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", kafka.bootstrap())
-        .set("linger.ms", "0")
-        .create()?;
+    let producer = kafka.prompt_producer()?;
     let warm_up = EVENTS_A_SECOND * WARM_UP_SECONDS;
-    let unmeasured = Arc::default();
+    let unmeasured = SendTimes::default();
     let producer = tokio::task::spawn_blocking(move || {
-        produce_at_rate(&producer, events::series(4, warm_up), &unmeasured)?;
+        pace::produce(
+            &producer,
+            events::series(4, warm_up),
+            EVENTS_A_SECOND,
+            &unmeasured,
+        )?;
         anyhow::Ok(producer)
     })
     .await??;
@@ -234,8 +233,9 @@ async fn latency(table: &mut Table) -> Result<()> {
     })
     .await?;
     let records = events::series(3, EVENTS_A_SECOND * LATENCY_SECONDS);
-    let bare = bare_latencies(&kafka, records.len(), Arc::clone(&sent))?;
-    tokio::task::spawn_blocking(move || produce_at_rate(&producer, records, &sent)).await??;
+    let bare = bare_latencies(&kafka, records.len(), sent.clone())?;
+    tokio::task::spawn_blocking(move || pace::produce(&producer, records, EVENTS_A_SECOND, &sent))
+        .await??;
     let mut times = Vec::new();
     while let Some(more) = readers.join_next().await {
         times.extend(more??);
@@ -251,26 +251,11 @@ async fn latency(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn quantiles(mut times: Vec<Duration>) -> Result<String> {
-    ensure!(!times.is_empty(), "nothing came");
-    times.sort_unstable();
-    let quantile = |per_mille: usize| {
-        let place = times.len() * per_mille / 1000;
-        times[place.min(times.len() - 1)].as_secs_f64() * 1e3
-    };
-    Ok(format!(
-        "{:.1} / {:.1} / {:.1} ms",
-        quantile(500),
-        quantile(990),
-        quantile(1000)
-    ))
-}
-
 /// When a consumer that does nothing else has the same events: what of the latency is Kafka's.
 fn bare_latencies(
     kafka: &Kafka,
     count: usize,
-    sent: Arc<Mutex<HashMap<String, Instant>>>,
+    sent: SendTimes,
 ) -> Result<tokio::task::JoinHandle<Result<Vec<Duration>>>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka.bootstrap())
@@ -292,33 +277,10 @@ fn bare_latencies(
             let value: serde_json::Value =
                 serde_json::from_slice(message.payload().unwrap_or_default())?;
             let id = value["eventId"].as_str().unwrap_or_default();
-            let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(start) = sent.get(id) {
-                times.push(now - *start);
-            }
+            times.extend(sent.of(id).map(|start| now - start));
         }
         Ok(times)
     }))
-}
-
-fn produce_at_rate(
-    producer: &BaseProducer,
-    records: Vec<Record>,
-    sent: &Mutex<HashMap<String, Instant>>,
-) -> Result<()> {
-    let start = Instant::now();
-    for (number, record) in (0_u32..).zip(records) {
-        let due = start + Duration::from_secs(1) * number / EVENTS_A_SECOND;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let value: serde_json::Value = serde_json::from_slice(&record.value)?;
-        let id = value["eventId"].as_str().unwrap_or_default().to_owned();
-        sent.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Instant::now());
-        send(producer, &record)?;
-    }
-    producer.flush(Duration::from_secs(30))?;
-    Ok(())
 }
 
 async fn idle_memory(connections: u32, table: &mut Table) -> Result<()> {

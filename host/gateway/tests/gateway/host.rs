@@ -1,10 +1,14 @@
 //! A gateway over a store in a temporary folder.
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use carillon_gateway::{Gateway, GatewayConfig, GatewayParts};
+use carillon_bus::{Cluster, ConsumerConfig};
+use carillon_gateway::{AdminConfig, AdminTokens, Gateway, GatewayConfig, GatewayParts};
+use carillon_pipeline::{Pipeline, PipelineConfig, PipelineParts, TrustConfig};
+use carillon_sandbox::{Sandbox, SandboxConfig};
 use carillon_store::{
     CursorMove, Effect, Lane, LogId, NewNotification, NewWithdrawal, NotificationId, PluginId,
     Priority, Share, Source, Store, StoreConfig, VersionId,
@@ -22,6 +26,13 @@ use tokio::task::JoinHandle;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 const SECRET: &str = "a secret for tests that is long enough to be one";
+
+/// The admin token of the operator `ada`.
+pub(crate) const ADMIN_TOKEN: &str = "a-secret-of-ada's-own";
+
+/// The largest plugin that is taken: more than the guests have, and soon sent.
+pub(crate) const MAX_BINARY_BYTES: usize = 512 << 10;
+
 const NOW_MS: i64 = 1_755_600_000_000;
 
 pub(crate) struct Host {
@@ -29,6 +40,9 @@ pub(crate) struct Host {
     pub(crate) gateway: Gateway,
     pub(crate) addr: SocketAddr,
     pub(crate) minter: TokenMinter,
+    pub(crate) cluster: Cluster,
+    /// Does not run until a test starts it.
+    pub(crate) pipeline: Pipeline,
     log: LogId,
     plugin: PluginId,
     version: VersionId,
@@ -63,12 +77,20 @@ impl Host {
         let minter = TokenMinter::from_config(&tokens).unwrap().unwrap();
         let faults = Arc::new(std::sync::Mutex::new(Vec::new()));
         let asked = Arc::clone(&faults);
+        let cluster = Cluster::embedded().unwrap();
+        let pipeline = pipeline(&store, &cluster);
+        let admin = AdminConfig {
+            tokens: BTreeMap::from([("ada".to_owned(), ADMIN_TOKEN.to_owned())]),
+        };
         let parts = GatewayParts {
             store: store.clone(),
             verifier: TokenVerifier::new(&tokens).unwrap(),
             minter: Some(minter.clone()),
             metrics: metrics(),
             readiness: Arc::new(move || asked.lock().unwrap().clone()),
+            operations: pipeline.operations(),
+            admin: AdminTokens::new(&admin).unwrap(),
+            max_binary_bytes: MAX_BINARY_BYTES,
         };
         let gateway = Gateway::new(config, parts).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -86,6 +108,8 @@ impl Host {
             gateway,
             addr,
             minter,
+            cluster,
+            pipeline,
             log,
             plugin,
             version,
@@ -278,6 +302,24 @@ impl Host {
             .expect("the server ends")
             .unwrap();
     }
+}
+
+fn pipeline(store: &Store, cluster: &Cluster) -> Pipeline {
+    let sandbox = SandboxConfig {
+        max_instances: 20,
+        ..SandboxConfig::default()
+    };
+    Pipeline::new(PipelineParts {
+        store: store.clone(),
+        cluster: cluster.clone(),
+        sandbox: Sandbox::new(sandbox, None).unwrap(),
+        consumer: ConsumerConfig::default(),
+        config: PipelineConfig::default(),
+        plugins: HashMap::new(),
+        trust: TrustConfig::default(),
+        watch: None,
+    })
+    .unwrap()
 }
 
 /// The recorder of the process, which all tests share.

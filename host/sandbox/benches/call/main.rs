@@ -4,13 +4,14 @@
 
 mod native;
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use carillon_plugin::testing::Environment;
 use carillon_sandbox::{
-    Action, Answer, GuestEvent, Isolation, Limits, NoState, Plugin, Sandbox, SandboxConfig, Session,
+    Action, Answer, Egress, Grants, GuestEvent, Isolation, NoLog, NoState, Plugin, Sandbox,
+    SandboxConfig, Session,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -46,15 +47,14 @@ fn load(sandbox: &Sandbox, file: &str, isolation: Isolation) -> Plugin {
     };
     let bytes = std::fs::read(&path)
         .unwrap_or_else(|error| panic!("{file}: {error}; run bash plugins/build.sh{option}"));
-    let limits = Limits {
-        isolation,
-        ..Limits::default()
-    };
-    sandbox.load(&bytes, |_| (limits, HashMap::new())).unwrap()
+    let mut grants = Grants::default();
+    grants.limits.isolation = isolation;
+    let examined = sandbox.examine(&bytes).unwrap();
+    examined.ready(grants, Arc::new(NoLog)).unwrap()
 }
 
 fn call(session: &mut Session<'_>) -> Vec<Action> {
-    match session.handle(black_box(&EVENT), Box::new(NoState)).0 {
+    match session.handle(black_box(&EVENT), Box::new(NoState)).answer {
         Ok(Answer::Handled(actions)) => actions,
         other => panic!("expected actions: {other:?}"),
     }
@@ -84,23 +84,23 @@ fn compare(criterion: &mut Criterion, sandbox: &Sandbox, file: &str, native: Nat
     let mut group = criterion.benchmark_group(name);
     let warm = load(sandbox, file, Isolation::Warm);
     let fresh = load(sandbox, file, Isolation::Event);
-    check_that_both_say_the_same(&mut warm.session(), native);
+    check_that_both_say_the_same(&mut warm.session(Egress::Closed), native);
     group.bench_function("native", |bencher| {
         bencher.iter(|| native(&native::owned(black_box(&EVENT))).unwrap());
     });
     group.bench_function("warm instance", |bencher| {
-        let mut session = warm.session();
+        let mut session = warm.session(Egress::Closed);
         bencher.iter(|| call(&mut session));
     });
     group.bench_function("fresh instance per event", |bencher| {
-        let mut session = fresh.session();
+        let mut session = fresh.session(Egress::Closed);
         bencher.iter(|| call(&mut session));
     });
     group.finish();
 }
 
 fn calls(criterion: &mut Criterion) {
-    let sandbox = Sandbox::new(SandboxConfig::default()).unwrap();
+    let sandbox = Sandbox::new(SandboxConfig::default(), None).unwrap();
     compare(
         criterion,
         &sandbox,

@@ -65,7 +65,7 @@ pub(crate) fn module(start: Start, memory_pages: u32) -> Vec<u8> {
         section(7, &several(&exports)),
         section(8, &[0]),
         section(10, &several(&code)),
-        component_types(&guest("echo")),
+        component_types(&guest("old-interface")),
     ];
     [b"\0asm\x01\0\0\0".as_slice(), &sections.concat()].concat()
 }

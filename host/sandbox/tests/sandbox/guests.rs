@@ -1,12 +1,12 @@
 //! What the tests have in common: built guests, events for them, and a state in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use carillon_sandbox::{
-    Action, Answer, Fault, GuestEvent, Limits, NoState, Notification, Plugin, Sandbox,
-    SandboxConfig, Session, State, StateUnavailable,
+    Action, Answer, Fault, Grants, GuestEvent, Limits, NoLog, NoState, Notification, Plugin,
+    Refusal, Sandbox, SandboxConfig, Session, State, StateUnavailable,
 };
 
 /// The bytes of a guest.
@@ -29,17 +29,20 @@ pub(crate) fn sandbox_with(change: impl FnOnce(&mut SandboxConfig)) -> Sandbox {
         ..SandboxConfig::default()
     };
     change(&mut config);
-    Sandbox::new(config).unwrap()
+    Sandbox::new(config, None).unwrap()
 }
 
 /// Loads a guest with limits that differ from the usual ones.
 #[track_caller]
 pub(crate) fn load_with(sandbox: &Sandbox, name: &str, change: impl FnOnce(&mut Limits)) -> Plugin {
-    let mut limits = Limits::default();
-    change(&mut limits);
-    sandbox
-        .load(&guest(name), |_| (limits, HashMap::new()))
-        .unwrap()
+    let mut grants = Grants::default();
+    change(&mut grants.limits);
+    ready(sandbox, &guest(name), grants).unwrap()
+}
+
+/// From bytes to a plugin, or to the sentence that says why not.
+pub(crate) fn ready(sandbox: &Sandbox, bytes: &[u8], grants: Grants) -> Result<Plugin, Refusal> {
+    sandbox.examine(bytes)?.ready(grants, Arc::new(NoLog))
 }
 
 #[track_caller]
@@ -71,7 +74,7 @@ pub(crate) const BEHAVE: &str = r#"{"misbehave": false}"#;
 
 /// One call without state.
 pub(crate) fn call(session: &mut Session<'_>, data: &str) -> Result<Answer, Fault> {
-    session.handle(&event(data), Box::new(NoState)).0
+    session.handle(&event(data), Box::new(NoState)).answer
 }
 
 /// The notification of an answer that consists of one.

@@ -1,12 +1,12 @@
 //! How long an instance lives.
 
-use carillon_sandbox::{Isolation, Plugin};
+use carillon_sandbox::{Egress, Isolation, Plugin, Sandbox, SandboxConfig};
 
 use crate::guests::{MISBEHAVE, call, load, load_with, notified, sandbox, sandbox_with};
 
 /// What `impure` tells of its instance in each of some calls of one session.
 fn told(plugin: &Plugin, calls: usize) -> Vec<String> {
-    let mut session = plugin.session();
+    let mut session = plugin.session(Egress::Closed);
     let bodies = (0..calls).map(|_| notified(call(&mut session, MISBEHAVE)).body);
     bodies
         .map(|body| {
@@ -26,7 +26,10 @@ fn a_warm_instance_handles_one_event_after_another_and_outlives_the_session() {
 #[test]
 fn sessions_beside_each_other_have_instances_of_their_own() {
     let plugin = load(&sandbox(), "impure");
-    let (mut one, mut other) = (plugin.session(), plugin.session());
+    let (mut one, mut other) = (
+        plugin.session(Egress::Closed),
+        plugin.session(Egress::Closed),
+    );
     for count in ["1", "2"] {
         for session in [&mut one, &mut other] {
             assert!(notified(call(session, MISBEHAVE)).body.ends_with(count));
@@ -89,7 +92,10 @@ fn where_the_pool_is_full_idle_instances_make_room() {
 fn a_pool_full_of_busy_instances_is_the_hosts_trouble_and_says_so() {
     let sandbox = sandbox_with(|config| config.max_instances = 1);
     let plugin = load(&sandbox, "impure");
-    let (mut busy, mut waiting) = (plugin.session(), plugin.session());
+    let (mut busy, mut waiting) = (
+        plugin.session(Egress::Closed),
+        plugin.session(Egress::Closed),
+    );
     notified(call(&mut busy, MISBEHAVE));
     let fault = call(&mut waiting, MISBEHAVE).unwrap_err();
     assert_eq!(fault.code(), "instance");
@@ -108,15 +114,15 @@ fn idle_instances_of_a_plugin_that_is_gone_are_gone() {
 
 #[test]
 fn the_pool_holds_what_five_hundred_plugins_on_two_threads_need() {
-    let sandbox = carillon_sandbox::Sandbox::new(carillon_sandbox::SandboxConfig::default());
+    let sandbox = Sandbox::new(SandboxConfig::default(), None);
     let plugin = load(&sandbox.unwrap(), "impure");
-    let mut sessions: Vec<_> = (0..1_000).map(|_| plugin.session()).collect();
+    let mut sessions: Vec<_> = (0..1_000).map(|_| plugin.session(Egress::Closed)).collect();
     for session in &mut sessions {
         assert!(notified(call(session, MISBEHAVE)).body.ends_with(" 1"));
     }
     drop(sessions);
     // They are all warm.
-    let mut sessions: Vec<_> = (0..1_000).map(|_| plugin.session()).collect();
+    let mut sessions: Vec<_> = (0..1_000).map(|_| plugin.session(Egress::Closed)).collect();
     for session in &mut sessions {
         assert!(notified(call(session, MISBEHAVE)).body.ends_with(" 2"));
     }

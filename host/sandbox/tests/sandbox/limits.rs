@@ -1,6 +1,6 @@
 //! Every limit, obeyed and violated, and what comes after.
 
-use carillon_sandbox::{Fault, Limits, Plugin};
+use carillon_sandbox::{Egress, Fault, Limits, Plugin};
 
 use crate::guests::{BEHAVE, MISBEHAVE, call, load, load_with, notified, sandbox};
 
@@ -8,7 +8,7 @@ use crate::guests::{BEHAVE, MISBEHAVE, call, load, load_with, notified, sandbox}
 /// event, and the one after, on a fresh instance.
 #[track_caller]
 fn breaks(plugin: &Plugin, data: &str, expected: &Fault) {
-    let mut session = plugin.session();
+    let mut session = plugin.session(Egress::Closed);
     assert_eq!(
         notified(call(&mut session, BEHAVE)).title,
         "booking.created"
@@ -33,9 +33,9 @@ fn work_within_its_processor_time_is_done_and_beyond_it_is_not() {
         limits.cpu_ms = 2_000;
         limits.wall_ms = 60_000;
     });
-    notified(call(&mut generous.session(), MISBEHAVE));
+    notified(call(&mut generous.session(Egress::Closed), MISBEHAVE));
     let tight = load_with(&sandbox, "slow", |limits| limits.cpu_ms = 2);
-    let fault = call(&mut tight.session(), MISBEHAVE).unwrap_err();
+    let fault = call(&mut tight.session(Egress::Closed), MISBEHAVE).unwrap_err();
     assert_eq!(fault, Fault::CpuTime { limit_ms: 2 });
     assert_eq!(
         fault.to_string(),
@@ -108,7 +108,9 @@ fn an_answer_of_too_many_bytes_is_refused_while_it_is_lifted() {
     // One text of 64 KiB.
     let bomb = r#"{"bomb": "body"}"#;
     assert_eq!(
-        notified(call(&mut plugin.session(), bomb)).body.len(),
+        notified(call(&mut plugin.session(Egress::Closed), bomb))
+            .body
+            .len(),
         64 << 10
     );
     let plugin = load_with(&sandbox(), "output-bomb", |limits| {
@@ -139,7 +141,7 @@ fn an_answer_of_too_many_actions_is_refused() {
             ..plugin.limits().clone()
         };
     });
-    let answer = call(&mut generous.session(), MISBEHAVE).unwrap();
+    let answer = call(&mut generous.session(Egress::Closed), MISBEHAVE).unwrap();
     assert!(
         matches!(answer, carillon_sandbox::Answer::Handled(actions) if actions.len() == 20_000)
     );
@@ -148,7 +150,7 @@ fn an_answer_of_too_many_actions_is_refused() {
 #[test]
 fn text_with_u_0000_is_the_plugins_fault() {
     let plugin = load(&sandbox(), "nul-text");
-    let mut session = plugin.session();
+    let mut session = plugin.session(Egress::Closed);
     let fault = call(&mut session, MISBEHAVE).unwrap_err();
     assert!(
         matches!(&fault, Fault::Answer(reason) if reason.contains("`title`")),
@@ -160,7 +162,7 @@ fn text_with_u_0000_is_the_plugins_fault() {
 #[test]
 fn a_trap_says_what_the_guest_complained_about_before() {
     let plugin = load(&sandbox(), "trap-always");
-    let mut session = plugin.session();
+    let mut session = plugin.session(Egress::Closed);
     let fault = call(&mut session, MISBEHAVE).unwrap_err();
     assert_eq!(fault.code(), "trap");
     let text = fault.to_string();
@@ -173,7 +175,10 @@ fn a_trap_says_what_the_guest_complained_about_before() {
 fn a_plugin_that_faults_on_every_event_costs_another_nothing() {
     let sandbox = sandbox();
     let (hostile, honest) = (load(&sandbox, "trap-always"), load(&sandbox, "echo"));
-    let (mut hostile, mut honest) = (hostile.session(), honest.session());
+    let (mut hostile, mut honest) = (
+        hostile.session(Egress::Closed),
+        honest.session(Egress::Closed),
+    );
     for _ in 0..200 {
         assert_eq!(call(&mut hostile, MISBEHAVE).unwrap_err().code(), "trap");
         assert_eq!(notified(call(&mut honest, MISBEHAVE)).body, "booking-1");

@@ -3,9 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod binaries;
+mod cache;
+mod captured;
 mod guests;
+mod http;
 mod instances;
 mod limits;
 mod logs;
+mod name_server;
 mod refusals;
+mod servers;
 mod state;
+mod usage;
+mod versions;

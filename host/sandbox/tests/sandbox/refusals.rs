@@ -1,14 +1,16 @@
 //! Binaries that are not loaded, with the sentence that says why, and those that are.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use carillon_sandbox::{Limits, Refusal};
+use carillon_sandbox::{Egress, Grants, Limits, NoLog, Refusal};
 
 use crate::binaries::{Start, component, module, replaced};
-use crate::guests::{MISBEHAVE, call, guest, load_with, notified, sandbox, sandbox_with};
+use crate::guests::{MISBEHAVE, call, guest, load_with, notified, ready, sandbox, sandbox_with};
 
+/// Refused for what it is, whatever would be granted to it.
 fn refused(bytes: &[u8]) -> Refusal {
-    refused_with(bytes, &[])
+    sandbox().examine(bytes).unwrap_err()
 }
 
 fn refused_with(bytes: &[u8], settings: &[(&str, &str)]) -> Refusal {
@@ -16,9 +18,11 @@ fn refused_with(bytes: &[u8], settings: &[(&str, &str)]) -> Refusal {
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect();
-    sandbox()
-        .load(bytes, |_| (Limits::default(), settings))
-        .unwrap_err()
+    let grants = Grants {
+        settings,
+        ..Grants::default()
+    };
+    ready(&sandbox(), bytes, grants).unwrap_err()
 }
 
 #[track_caller]
@@ -35,14 +39,13 @@ fn says(refusal: &Refusal, parts: &[&str]) {
 #[test]
 fn modules_with_component_types_and_components_both_load() {
     for bytes in [guest("echo"), component("echo")] {
-        let plugin = sandbox()
-            .load(&bytes, |_| (Limits::default(), HashMap::new()))
-            .unwrap();
+        let plugin = ready(&sandbox(), &bytes, Grants::default()).unwrap();
         assert_eq!(&**plugin.name(), "echo");
+        assert_eq!(plugin.examined().name(), "echo");
         assert_eq!(plugin.sha256().len(), 64);
         assert_eq!(plugin.description().subscriptions[0].to_string(), "*");
         assert_eq!(
-            notified(call(&mut plugin.session(), MISBEHAVE)).body,
+            notified(call(&mut plugin.session(Egress::Closed), MISBEHAVE)).body,
             "booking-1"
         );
     }
@@ -124,7 +127,7 @@ fn a_component_of_another_world_is_refused_with_the_missing_exports_name() {
     says(
         &refusal,
         &[
-            "does not export carillon:plugin/handler@0.1.0",
+            "does not export carillon:plugin/handler@0.1.1",
             "it exports add",
         ],
     );
@@ -140,20 +143,11 @@ fn an_unknown_import_is_refused_by_name() {
     says(
         &refusal,
         &[
-            "imports carillon:plugin/teleport@0.1.1",
+            "imports carillon:plugin/teleport@0.1.2",
             "it offers",
-            "carillon:plugin/state@0.1.0",
+            "carillon:plugin/state@0.1.1",
+            "carillon:plugin/http@0.1.1",
         ],
-    );
-}
-
-#[test]
-fn http_is_refused_by_name_until_there_is_a_host_that_offers_it() {
-    let refusal = refused(&guest("http-caller"));
-    assert!(matches!(refusal, Refusal::NotYet { .. }), "{refusal:?}");
-    says(
-        &refusal,
-        &["imports carillon:plugin/http@0.1.0", "does not offer yet"],
     );
 }
 
@@ -161,13 +155,9 @@ fn http_is_refused_by_name_until_there_is_a_host_that_offers_it() {
 fn a_binary_that_is_too_large_is_not_even_looked_at() {
     let bytes = guest("echo");
     let exactly = sandbox_with(|config| config.max_binary_bytes = bytes.len());
-    exactly
-        .load(&bytes, |_| (Limits::default(), HashMap::new()))
-        .unwrap();
+    exactly.examine(&bytes).unwrap();
     let smaller = sandbox_with(|config| config.max_binary_bytes = bytes.len() - 1);
-    let refusal = smaller
-        .load(&bytes, |_| (Limits::default(), HashMap::new()))
-        .unwrap_err();
+    let refusal = smaller.examine(&bytes).unwrap_err();
     assert_eq!(
         refusal,
         Refusal::TooLarge {
@@ -176,31 +166,6 @@ fn a_binary_that_is_too_large_is_not_even_looked_at() {
         }
     );
     says(&refusal, &["sandbox.max_binary_bytes"]);
-}
-
-#[test]
-fn a_later_patch_of_the_interface_loads_and_a_later_minor_version_is_refused() {
-    let patch = replaced(component("counter"), "@0.1.0", "@0.1.9");
-    sandbox()
-        .load(&patch, |_| (Limits::default(), HashMap::new()))
-        .unwrap();
-    for version in ["@0.2.0", "@1.1.0"] {
-        let refusal = refused(&replaced(component("counter"), "@0.1.0", version));
-        assert!(
-            matches!(refusal, Refusal::OtherVersion { .. }),
-            "{refusal:?}"
-        );
-        let found = format!("made for carillon:plugin/handler{version}");
-        says(&refusal, &[&found, "offers carillon:plugin/handler@0.1.0"]);
-    }
-}
-
-#[test]
-fn a_function_that_a_later_patch_added_is_refused_by_name() {
-    let patch = replaced(component("counter"), "@0.1.0", "@0.1.9");
-    let refusal = refused(&replaced(patch, "increment", "multiplex"));
-    assert!(matches!(refusal, Refusal::WrongTypes(_)), "{refusal:?}");
-    says(&refusal, &["carillon:plugin/state@0.1.9", "multiplex"]);
 }
 
 #[test]
@@ -246,9 +211,11 @@ fn a_plugin_that_cannot_start_under_its_own_limits_is_refused_when_it_is_loaded(
         memory_bytes: 64 << 10,
         ..Limits::default()
     };
-    let refusal = sandbox()
-        .load(&guest("echo"), |_| (limits, HashMap::new()))
-        .unwrap_err();
+    let grants = Grants {
+        limits,
+        ..Grants::default()
+    };
+    let refusal = ready(&sandbox(), &guest("echo"), grants).unwrap_err();
     assert!(matches!(refusal, Refusal::Limits { .. }), "{refusal:?}");
     says(
         &refusal,
@@ -282,13 +249,18 @@ fn settings_are_the_operators_where_given_and_the_defaults_where_not() {
     let sandbox = sandbox();
     let long = load_with(&sandbox, "slow", |limits| limits.cpu_ms = 1);
     assert_eq!(
-        call(&mut long.session(), MISBEHAVE).unwrap_err().code(),
+        call(&mut long.session(Egress::Closed), MISBEHAVE)
+            .unwrap_err()
+            .code(),
         "cpu-time"
     );
-    let settings = HashMap::from([("rounds".to_owned(), "1".to_owned())]);
-    let short = sandbox.load(&guest("slow"), |name| {
-        assert_eq!(name, "slow");
-        (long.limits().clone(), settings)
-    });
-    notified(call(&mut short.unwrap().session(), MISBEHAVE));
+    let grants = Grants {
+        limits: long.limits().clone(),
+        settings: HashMap::from([("rounds".to_owned(), "1".to_owned())]),
+        ..Grants::default()
+    };
+    assert_eq!(long.grants().settings["rounds"], "13500000");
+    // The same binary, examined once, under other grants.
+    let short = long.examined().ready(grants, Arc::new(NoLog)).unwrap();
+    notified(call(&mut short.session(Egress::Closed), MISBEHAVE));
 }

@@ -1,6 +1,6 @@
 //! The state that plugins see.
 
-use carillon_sandbox::{Answer, Fault, State};
+use carillon_sandbox::{Answer, Egress, Fault, State};
 
 use crate::guests::{MISBEHAVE, Memory, call, event, load, load_with, notified, sandbox};
 
@@ -18,10 +18,12 @@ fn a_plugin_that_imports_state_says_so() {
 #[test]
 fn increments_reach_the_state_of_the_call() {
     let plugin = load(&sandbox(), "counter");
-    let mut session = plugin.session();
+    let mut session = plugin.session(Egress::Closed);
     let memory = Memory::default();
     memory.put("resource:room-1", "41");
-    let (answer, _) = session.handle(&event(MISBEHAVE), with_state(&memory));
+    let answer = session
+        .handle(&event(MISBEHAVE), with_state(&memory))
+        .answer;
     assert!(matches!(answer, Ok(Answer::Handled(actions)) if actions.is_empty()));
     assert_eq!(memory.get("count").as_deref(), Some("1"));
     assert_eq!(memory.get("resource:room-1").as_deref(), Some("42"));
@@ -29,7 +31,7 @@ fn increments_reach_the_state_of_the_call() {
     let other = Memory::default();
     session
         .handle(&event(MISBEHAVE), with_state(&other))
-        .0
+        .answer
         .unwrap();
     assert_eq!(other.get("count").as_deref(), Some("1"));
 }
@@ -37,16 +39,18 @@ fn increments_reach_the_state_of_the_call() {
 #[test]
 fn a_state_that_fails_is_the_hosts_fault_and_the_next_call_works() {
     let plugin = load(&sandbox(), "counter");
-    let mut session = plugin.session();
+    let mut session = plugin.session(Egress::Closed);
     let memory = Memory::default();
     memory.broken(true);
-    let (answer, _) = session.handle(&event(MISBEHAVE), with_state(&memory));
+    let answer = session
+        .handle(&event(MISBEHAVE), with_state(&memory))
+        .answer;
     let reason = "plugin state cannot be read: the disk is gone".to_owned();
     assert_eq!(answer.unwrap_err(), Fault::Host(reason));
     memory.broken(false);
     session
         .handle(&event(MISBEHAVE), with_state(&memory))
-        .0
+        .answer
         .unwrap();
     assert_eq!(memory.get("count").as_deref(), Some("1"));
 }
@@ -54,7 +58,7 @@ fn a_state_that_fails_is_the_hosts_fault_and_the_next_call_works() {
 #[test]
 fn a_call_for_which_there_is_no_state_is_the_hosts_fault() {
     let plugin = load(&sandbox(), "counter");
-    let fault = call(&mut plugin.session(), MISBEHAVE).unwrap_err();
+    let fault = call(&mut plugin.session(Egress::Closed), MISBEHAVE).unwrap_err();
     assert_eq!(fault.code(), "host");
 }
 
@@ -64,9 +68,9 @@ fn what_the_plugin_may_not_write_it_hears_of_and_can_answer_to() {
     let memory = Memory::default();
     let plugin = load(&sandbox, "counter");
     let said = |plugin: &carillon_sandbox::Plugin| match plugin
-        .session()
+        .session(Egress::Closed)
         .handle(&event(MISBEHAVE), with_state(&memory))
-        .0
+        .answer
     {
         Ok(Answer::Reject(reason) | Answer::Retry(reason)) => reason,
         other => panic!("expected a refusal: {other:?}"),
@@ -98,30 +102,33 @@ fn calls_of_the_state_are_bounded_for_each_event() {
     let sandbox = sandbox();
     let memory = Memory::default();
     let enough = load_with(&sandbox, "counter", |limits| limits.state_calls = 2);
-    let mut session = enough.session();
+    let mut session = enough.session(Egress::Closed);
     for _ in 0..3 {
         session
             .handle(&event(MISBEHAVE), with_state(&memory))
-            .0
+            .answer
             .unwrap();
     }
     let too_few = load_with(&sandbox, "counter", |limits| limits.state_calls = 1);
-    let (answer, _) = too_few
-        .session()
-        .handle(&event(MISBEHAVE), with_state(&memory));
+    let answer = too_few
+        .session(Egress::Closed)
+        .handle(&event(MISBEHAVE), with_state(&memory))
+        .answer;
     assert_eq!(answer.unwrap_err(), Fault::StateCalls { limit: 1 });
 }
 
 #[test]
 fn an_attempt_sees_what_it_was_given_and_retry_is_an_answer() {
     let plugin = load(&sandbox(), "retry-then-ok");
-    let mut session = plugin.session();
+    let mut session = plugin.session(Egress::Closed);
     for attempt in 1..=2 {
         let event = carillon_sandbox::GuestEvent {
             attempt,
             ..event(MISBEHAVE)
         };
-        let (answer, _) = session.handle(&event, with_state(&Memory::default()));
+        let answer = session
+            .handle(&event, with_state(&Memory::default()))
+            .answer;
         let expected = format!("attempt {attempt} of 3");
         assert!(matches!(answer, Ok(Answer::Retry(reason)) if reason == expected));
     }
@@ -129,6 +136,8 @@ fn an_attempt_sees_what_it_was_given_and_retry_is_an_answer() {
         attempt: 3,
         ..event(MISBEHAVE)
     };
-    let (answer, _) = session.handle(&event, with_state(&Memory::default()));
+    let answer = session
+        .handle(&event, with_state(&Memory::default()))
+        .answer;
     assert_eq!(notified(answer).body, "attempt 3, written 1");
 }

@@ -116,7 +116,7 @@ async fn a_lane_leaves_the_head_keeps_its_faults_goes_on_and_joins_again() {
     );
 
     // It cannot leave twice, nor join where it does not stand.
-    leaves.cursor.expected = Some(10);
+    leaves.cursor.as_mut().unwrap().expected = Some(10);
     assert!(matches!(
         world.commit_one(leaves).await,
         Err(ShareError::Fenced { .. })
@@ -132,7 +132,7 @@ async fn a_lane_leaves_the_head_keeps_its_faults_goes_on_and_joins_again() {
     );
 
     let mut catches_up = world.share(0, Some(4), 10);
-    catches_up.cursor.lane = Lane::Plugin(plugin);
+    catches_up.cursor.as_mut().unwrap().lane = Lane::Plugin(plugin);
     let results = world.store.commit(&[catches_up, joins]).await;
     assert_eq!(results, [Ok(()), Ok(())]);
     let cursors = world.store.cursors(world.log, 0).await.unwrap();
@@ -146,7 +146,7 @@ async fn the_cursors_of_ended_logs_are_forgotten_and_others_are_not() {
     for cluster in ["embedded-1", "embedded-2"] {
         let log = world.store.log(cluster, "booking-events", 1).await.unwrap();
         let mut share = world.share(0, None, 1);
-        share.cursor.log = log;
+        share.cursor.as_mut().unwrap().log = log;
         world.commit_one(share).await.unwrap();
         of.push(log);
     }

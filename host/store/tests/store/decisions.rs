@@ -225,3 +225,93 @@ async fn looking_up_goes_on_while_hours_are_made_and_dropped() {
     stop.send(()).unwrap();
     assert!(reader.await.unwrap() > 0);
 }
+
+fn replaying(world: &World, event: &str, logged_at_ms: i64, actions: u32) -> Share {
+    let mut decision = world.decision(event, logged_at_ms);
+    decision.replaces = true;
+    decision.actions = actions;
+    Share {
+        decisions: vec![decision],
+        ..Share::without_cursor()
+    }
+}
+
+async fn actions(world: &World, event: &str) -> Vec<u32> {
+    let decisions = world.store.decisions_of(event_key(event)).await.unwrap();
+    decisions.iter().map(|decision| decision.actions).collect()
+}
+
+#[tokio::test]
+async fn a_replay_replaces_the_decision_and_moves_no_cursor() {
+    let world = World::new().await;
+    world
+        .commit_one(deciding(&world, 0, "a", THEN_MS))
+        .await
+        .unwrap();
+    let mut replay = replaying(&world, "a", THEN_MS, 5);
+    replay.effects = vec![world.notify("a", None)];
+    world.commit_one(replay.clone()).await.unwrap();
+    world.commit_one(replay).await.unwrap();
+    assert_eq!(actions(&world, "a").await, [5]);
+    assert_eq!(world.head(0).await, Some(1));
+    assert_eq!(world.history("user:ada").await.len(), 1);
+    // What was never decided is decided by it.
+    world
+        .commit_one(replaying(&world, "new", THEN_MS, 2))
+        .await
+        .unwrap();
+    assert_eq!(actions(&world, "new").await, [2]);
+    assert!(matches!(
+        world.commit_one(deciding(&world, 1, "new", THEN_MS)).await,
+        Err(ShareError::AlreadyDecided(_))
+    ));
+}
+
+#[tokio::test]
+async fn replays_of_one_group_replace_each_other_and_a_lane_that_comes_after_them_gives_way() {
+    let world = World::new().await;
+    let group = [
+        replaying(&world, "a", THEN_MS, 2),
+        deciding(&world, 0, "a", THEN_MS),
+        replaying(&world, "a", THEN_MS, 3),
+        deciding(&world, 1, "b", THEN_MS),
+        replaying(&world, "b", THEN_MS, 4),
+    ];
+    let results = world.store.commit(&group).await;
+    assert!(matches!(results[1], Err(ShareError::AlreadyDecided(_))));
+    for index in [0, 2, 3, 4] {
+        assert_eq!(results[index], Ok(()), "{index}");
+    }
+    assert_eq!(actions(&world, "a").await, [3]);
+    assert_eq!(actions(&world, "b").await, [4]);
+}
+
+#[tokio::test]
+async fn a_replay_finds_the_decision_in_the_hour_where_it_stands() {
+    let world = World::with(StoreConfig {
+        duplicate_window_hours: 4,
+        ..StoreConfig::default()
+    })
+    .await;
+    // Stands in the oldest hour that there was a table for, not in its own.
+    world
+        .commit_one(deciding(&world, 0, "new", THEN_MS))
+        .await
+        .unwrap();
+    world
+        .commit_one(deciding(&world, 1, "old", THEN_MS - 9 * HOUR_MS))
+        .await
+        .unwrap();
+    // The window moves on, so that it would stand in another hour now.
+    world
+        .commit_one(deciding(&world, 2, "newer", THEN_MS + 2 * HOUR_MS))
+        .await
+        .unwrap();
+    world
+        .commit_one(replaying(&world, "old", THEN_MS - 9 * HOUR_MS, 7))
+        .await
+        .unwrap();
+    assert_eq!(actions(&world, "old").await, [7]);
+    assert_eq!(actions(&world, "new").await, [1]);
+    assert_eq!(actions(&world, "newer").await, [1]);
+}

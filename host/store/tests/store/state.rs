@@ -36,7 +36,7 @@ async fn shares_of_a_group_are_accepted_in_any_order_and_the_last_version_wins()
 async fn a_share_that_falls_takes_with_it_all_that_was_computed_on_top_of_it() {
     let world = World::new().await;
     let mut fenced = writing(&world, 1, 1, "b", Some(b"2"));
-    fenced.cursor.expected = Some(99);
+    fenced.cursor.as_mut().unwrap().expected = Some(99);
     let group = [
         writing(&world, 0, 0, "a", Some(b"1")),
         fenced,
@@ -151,7 +151,7 @@ async fn expired_values_are_swept_once_every_cursor_has_passed_them() {
     world.commit_one(world.share(1, None, 1)).await.unwrap();
 
     let mut later = world.share(0, Some(1), 2);
-    later.cursor.logged_at_ms = THEN_MS + 1_000;
+    later.cursor.as_mut().unwrap().logged_at_ms = THEN_MS + 1_000;
     world.commit_one(later).await.unwrap();
     assert_eq!(
         world.store.sweep_expired_state().await.unwrap(),
@@ -161,13 +161,13 @@ async fn expired_values_are_swept_once_every_cursor_has_passed_them() {
 
     // A cursor that stays where it is passes nothing, whatever time it tells.
     let mut stays = world.share(1, Some(1), 1);
-    stays.cursor.logged_at_ms = THEN_MS + 1_000;
+    stays.cursor.as_mut().unwrap().logged_at_ms = THEN_MS + 1_000;
     world.commit_one(stays).await.unwrap();
     assert_eq!(world.store.sweep_expired_state().await.unwrap(), 0);
 
     // A lane that leaves the head may stand before the time of the head's last record.
     let mut leaves = world.share(1, Some(1), 3);
-    leaves.cursor.logged_at_ms = THEN_MS + 1_000;
+    leaves.cursor.as_mut().unwrap().logged_at_ms = THEN_MS + 1_000;
     leaves.detached = vec![carillon_store::Detached {
         plugin: world.plugins[0],
         next: 1,
@@ -177,8 +177,8 @@ async fn expired_values_are_swept_once_every_cursor_has_passed_them() {
     assert_eq!(world.store.sweep_expired_state().await.unwrap(), 0);
 
     let mut joins = world.share(1, Some(1), 3);
-    joins.cursor.lane = carillon_store::Lane::Plugin(world.plugins[0]);
-    joins.cursor.logged_at_ms = THEN_MS + 1_000;
+    joins.cursor.as_mut().unwrap().lane = carillon_store::Lane::Plugin(world.plugins[0]);
+    joins.cursor.as_mut().unwrap().logged_at_ms = THEN_MS + 1_000;
     world.commit_one(joins).await.unwrap();
     assert_eq!(world.store.sweep_expired_state().await.unwrap(), 1);
     assert_eq!(world.value("old").await, None);

@@ -1,12 +1,13 @@
 //! A store with one log and two plugins, and short ways to say what is written to it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use carillon_store::{
-    CursorMove, DeadLetter, Decision, Effect, Lane, LogId, NewNotification, NewWithdrawal,
-    NotificationId, Outcome, PluginId, Priority, Publication, Publisher, Share, ShareError, Source,
-    StateWrite, StateWrites, Store, StoreConfig, VersionId, event_key,
+    CursorMove, DeadLetter, Decision, Effect, Lane, LoadAction, LogId, NewLoad, NewNotification,
+    NewWithdrawal, NotificationId, Outcome, Place, PluginId, Priority, Publication, Publisher,
+    Share, ShareError, Source, StateWrite, StateWrites, Store, StoreConfig, VersionId, event_key,
 };
 use tempfile::TempDir;
 
@@ -30,7 +31,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) log: LogId,
     pub(crate) plugins: [PluginId; 2],
-    version: VersionId,
+    pub(crate) version: VersionId,
     heard: Arc<Heard>,
     folder: Option<TempDir>,
 }
@@ -57,8 +58,8 @@ impl World {
             .await
             .unwrap();
         let plugins = [
-            store.plugin("one").await.unwrap(),
-            store.plugin("two").await.unwrap(),
+            store.builtin_plugin("one").await.unwrap(),
+            store.builtin_plugin("two").await.unwrap(),
         ];
         let version = store
             .plugin_version(plugins[0], "1.0.0", "abc", THEN_MS)
@@ -172,6 +173,7 @@ impl World {
                 logged_at_ms,
                 ..self.source(0)
             },
+            replaces: false,
         }
     }
 
@@ -203,6 +205,54 @@ impl World {
                 })
                 .collect(),
         }
+    }
+
+    /// The load of a binary whose hash tells its version and whose bytes are its hash.
+    pub(crate) fn load<'a>(&self, version: &'a str, sha256: &'a str, at_ms: i64) -> NewLoad<'a> {
+        NewLoad {
+            version,
+            sha256,
+            state_version: 3,
+            binary: sha256.as_bytes(),
+            signature: None,
+            settings: BTreeMap::from([("colour".to_owned(), "\"blue\"".to_owned())]),
+            who: "alice",
+            origin: "https://example.org/one.wasm",
+            action: LoadAction::Load,
+            now_ms: at_ms,
+        }
+    }
+
+    /// A place in a partition of the world's log.
+    pub(crate) fn place(&self, partition: i32, next: i64) -> Place {
+        Place {
+            log: self.log,
+            partition,
+            next,
+            logged_at_ms: THEN_MS,
+        }
+    }
+
+    /// The cursors of the lanes of a partition that have one of their own.
+    pub(crate) async fn own(&self, partition: i32) -> Vec<(PluginId, i64)> {
+        let cursors = self.store.cursors(self.log, partition).await.unwrap();
+        cursors
+            .own
+            .into_iter()
+            .map(|(plugin, cursor)| (plugin, cursor.next))
+            .collect()
+    }
+
+    /// The names of the plugins that keep their place.
+    pub(crate) fn known(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .store
+            .known_plugins()
+            .into_iter()
+            .map(|(_, name)| name.to_string())
+            .collect();
+        names.sort_unstable();
+        names
     }
 
     pub(crate) async fn value(&self, key: &str) -> Option<Vec<u8>> {

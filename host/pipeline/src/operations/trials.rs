@@ -1,0 +1,254 @@
+//! Candidates beside the active version: promote, abort, compare.
+
+use std::time::Instant;
+
+use carillon_store::{LoadAction, TrialMode};
+use serde_json::json;
+
+use super::loading::{Provenance, Ready};
+use super::model::{
+    CandidateSummary, LoadOutcome, OperationError, Operator, PluginSummary, TrialReport, TrialSide,
+};
+use super::{Done, Operations, Slot, Trying, unavailable};
+
+/// The most differences of one answer.
+const MOST_DIFFERENCES: u32 = 1_000;
+
+impl Operations {
+    /// The candidate takes the active version's place.
+    ///
+    /// # Errors
+    /// When there is no candidate, or the store fails.
+    pub async fn promote(&self, name: &str, by: &Operator) -> Done<LoadOutcome> {
+        let done = self.promote_candidate(name, by).await;
+        self.audit_record(by, "promote", Some(name), json!({}), &done)
+            .await;
+        done
+    }
+
+    async fn promote_candidate(&self, name: &str, by: &Operator) -> Done<LoadOutcome> {
+        let began = Instant::now();
+        let _one_at_a_time = self.inner.changing.lock().await;
+        let slot = self.slot(name)?;
+        let trying = candidate(&slot)?.clone();
+        let load = &trying.candidate.load;
+        let binary = self
+            .inner
+            .store
+            .binary(&load.sha256)
+            .await
+            .map_err(unavailable)?
+            .ok_or_else(|| {
+                OperationError::NotFound("the binary of the candidate is gone".to_owned())
+            })?;
+        let ready = Ready {
+            plugin: trying.plugin.clone(),
+            settings: load.settings.clone(),
+            notes: Vec::new(),
+            took: began.elapsed(),
+        };
+        let provenance = Provenance {
+            binary: &binary.bytes,
+            signature: binary.signature.as_deref(),
+            origin: &load.origin,
+            action: LoadAction::Promote,
+        };
+        self.take_over(name, Some(slot), ready, provenance, &[], by)
+            .await
+    }
+
+    /// Takes the candidate away.
+    ///
+    /// # Errors
+    /// When there is no candidate, or the store fails.
+    pub async fn abort(&self, name: &str, by: &Operator) -> Done<PluginSummary> {
+        let done = self.abort_candidate(name).await;
+        self.audit_record(by, "abort", Some(name), json!({}), &done)
+            .await;
+        done
+    }
+
+    /// The rule that the candidate was loaded with has decided.
+    pub(super) async fn abort_because(&self, name: &str, reason: &str) -> Done<PluginSummary> {
+        let done = self.abort_candidate(name).await;
+        self.audit_record(
+            &Operator::host("rule of the trial"),
+            "abort",
+            Some(name),
+            json!({ "reason": reason }),
+            &done,
+        )
+        .await;
+        done
+    }
+
+    async fn abort_candidate(&self, name: &str) -> Done<PluginSummary> {
+        let _one_at_a_time = self.inner.changing.lock().await;
+        let mut slot = self.slot(name)?;
+        let trying = candidate(&slot)?.clone();
+        slot.candidate = None;
+        slot.install.candidate = None;
+        self.end_trial(slot.install.plugin, &trying).await?;
+        self.put(&slot);
+        self.slots().insert(name.to_owned(), slot);
+        self.summary(name)
+    }
+
+    /// How the candidate, or the last one there was, differs from what is active.
+    ///
+    /// # Errors
+    /// When there never was a candidate, or the store fails.
+    pub async fn diff(&self, name: &str, after: Option<&str>, limit: u32) -> Done<TrialReport> {
+        let slot = self.slot(name)?;
+        if let Some(trying) = &slot.candidate
+            && matches!(trying.candidate.mode, TrialMode::Canary { .. })
+        {
+            return Ok(canary_report(&slot, trying));
+        }
+        let after = after.map(event_key).transpose()?;
+        let trial = self
+            .inner
+            .store
+            .last_trial(slot.install.plugin)
+            .await
+            .map_err(unavailable)?
+            .ok_or_else(|| {
+                OperationError::NotFound(format!(
+                    "no version of {name} ran as a shadow; load one with `carillon plugin load FILE --shadow`"
+                ))
+            })?;
+        let summary = self
+            .inner
+            .store
+            .trial_summary(trial.trial)
+            .await
+            .map_err(unavailable)?;
+        let limit = limit.clamp(1, MOST_DIFFERENCES);
+        let differences = self
+            .inner
+            .store
+            .trial_differences(trial.trial, after, limit)
+            .await
+            .map_err(unavailable)?;
+        let next = (differences.len() >= limit as usize)
+            .then(|| differences.last().map(|last| digits(&last.event_key)))
+            .flatten();
+        let ms = |us: Option<u32>| f64::from(us.unwrap_or(0)) / 1_000.0;
+        Ok(TrialReport {
+            plugin: name.to_owned(),
+            mode: mode_name(trial.mode).to_owned(),
+            running: trial.ended_ms.is_none(),
+            active: TrialSide {
+                version: trial.active.version.clone(),
+                sha256: trial.active.sha256.clone(),
+                calls: summary.compared + summary.only_active,
+                faults: summary.faults_active,
+                p50_ms: ms(summary.p50_us_active),
+                p99_ms: ms(summary.p99_us_active),
+            },
+            candidate: TrialSide {
+                version: trial.candidate.version.clone(),
+                sha256: trial.candidate.sha256.clone(),
+                calls: summary.compared + summary.only_candidate,
+                faults: summary.faults_candidate,
+                p50_ms: ms(summary.p50_us_candidate),
+                p99_ms: ms(summary.p99_us_candidate),
+            },
+            compared: summary.compared,
+            equal: summary.equal,
+            different: summary.different,
+            only_active: summary.only_active,
+            only_candidate: summary.only_candidate,
+            differences: differences
+                .iter()
+                .filter_map(|difference| serde_json::to_value(difference).ok())
+                .collect(),
+            next,
+        })
+    }
+}
+
+fn candidate(slot: &Slot) -> Done<&Trying> {
+    slot.candidate.as_ref().ok_or_else(|| {
+        OperationError::Conflict(format!(
+            "{} has no candidate; load one with `carillon plugin load FILE --shadow` or `--canary PERCENT`",
+            slot.install.name
+        ))
+    })
+}
+
+pub(super) fn candidate_summary(trying: &Trying) -> CandidateSummary {
+    let counts = trying.stats.counts();
+    CandidateSummary {
+        version: trying.candidate.load.version.clone(),
+        sha256: trying.candidate.load.sha256.clone(),
+        mode: mode_name(trying.candidate.mode).to_owned(),
+        percent: match trying.candidate.mode {
+            TrialMode::Canary { percent } => Some(percent),
+            TrialMode::Shadow => None,
+        },
+        abort_after: Some(trying.faults),
+        handled: counts.handled,
+        faults: counts.faults,
+        p99_ms: trying.stats.latency().p99_ms,
+        since_ms: trying.candidate.since_ms,
+    }
+}
+
+/// Each event goes to one of them, so there is nothing to lay side by side but their figures.
+fn canary_report(slot: &Slot, trying: &Trying) -> TrialReport {
+    let side = |stats: &crate::stats::Stats, version: &str, sha256: &str| {
+        let (counts, latency) = (stats.counts(), stats.latency());
+        TrialSide {
+            version: version.to_owned(),
+            sha256: sha256.to_owned(),
+            calls: counts.handled + counts.faults,
+            faults: counts.faults,
+            p50_ms: latency.p50_ms,
+            p99_ms: latency.p99_ms,
+        }
+    };
+    let (active, candidate) = (&slot.install.load, &trying.candidate.load);
+    TrialReport {
+        plugin: slot.install.name.to_string(),
+        mode: "canary".to_owned(),
+        running: true,
+        active: side(&slot.shared.stats, &active.version, &active.sha256),
+        candidate: side(&trying.stats, &candidate.version, &candidate.sha256),
+        compared: 0,
+        equal: 0,
+        different: 0,
+        only_active: 0,
+        only_candidate: 0,
+        differences: Vec::new(),
+        next: None,
+    }
+}
+
+fn mode_name(mode: TrialMode) -> &'static str {
+    match mode {
+        TrialMode::Shadow => "shadow",
+        TrialMode::Canary { .. } => "canary",
+    }
+}
+
+fn digits(key: &[u8; 16]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn event_key(text: &str) -> Done<[u8; 16]> {
+    let wrong = || {
+        OperationError::Invalid(format!(
+            "{text:?} is not where a list goes on; give `next` of the answer before"
+        ))
+    };
+    if text.len() != 32 || !text.is_ascii() {
+        return Err(wrong());
+    }
+    let mut key = [0; 16];
+    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).map_err(|_| wrong())?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+    }
+    Ok(key)
+}

@@ -192,10 +192,13 @@ impl Reader {
         if let Some(gap) = self.client.gap() {
             bail!("a client was told something out of order: {gap}");
         }
-        self.heard.drops.push((Instant::now(), why));
         let from = self.client.positions().clone();
-        let returning = tokio::time::timeout(RETURN_BOUND, self.connect_again(&from));
-        let client = returning.await.context("a client could not come back")?;
+        let dropped = Instant::now();
+        let client = self
+            .connect_again(&from)
+            .await
+            .with_context(|| format!("a client could not come back after {why}"))?;
+        self.heard.drops.push((dropped, why));
         if let Some((stream, _)) = client.recovered().iter().find(|(_, whole)| !**whole) {
             bail!("{stream} was not recovered");
         }
@@ -204,12 +207,14 @@ impl Reader {
         Ok(())
     }
 
-    async fn connect_again(&self, from: &BTreeMap<String, Position>) -> Client {
+    async fn connect_again(&self, from: &BTreeMap<String, Position>) -> Result<Client> {
+        let start = Instant::now();
         loop {
             let url = self.gateway.borrow().clone();
             match Client::connect(&url, &self.token, from).await {
-                Ok(client) => return client,
+                Err(error) if start.elapsed() > RETURN_BOUND => return Err(error),
                 Err(_) => tokio::time::sleep(RETURN_PAUSE).await,
+                connected => return connected,
             }
         }
     }

@@ -310,7 +310,7 @@ impl Run {
         let failure = match called.answer {
             Ok(Answer::Handled(actions)) => {
                 self.count(called.canary).handled += 1;
-                if called.canary.is_none() {
+                if called.canary.is_none() && self.is_live() {
                     handler.plugin.gate.healthy();
                 }
                 handler.plugin.counters.handled.increment(1);
@@ -362,7 +362,9 @@ impl Run {
         match (called.canary, &handler.role) {
             (Some(canary), _) => canary.rule.fault(&reason),
             (None, Role::Shadow(rule)) => rule.fault(&reason),
-            (None, _) => handler.plugin.gate.fault(&reason),
+            (None, _) if self.is_live() => handler.plugin.gate.fault(&reason),
+            // What old events do says nothing about the lanes.
+            (None, _) => {}
         }
         let probing = matches!(self.plan.purpose, Purpose::Probe);
         if self.notes_faults(handler) || (attempt >= self.plan.max_attempts && !probing) {
@@ -382,6 +384,11 @@ impl Run {
                 error: reason,
             });
         }
+    }
+
+    /// Whether a lane goes on with it.
+    fn is_live(&self) -> bool {
+        matches!(self.plan.purpose, Purpose::Live | Purpose::Probe)
     }
 
     /// Whether a fault is noted and the run goes on.

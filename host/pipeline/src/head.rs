@@ -28,6 +28,8 @@ use crate::table::Loaded;
 
 /// How long a lane that was told to stop may take to bring what it has.
 const GRACE: Duration = Duration::from_millis(20);
+/// A head without events looks this often whether a lane has caught up with it.
+const JOIN_IDLE: Duration = Duration::from_millis(500);
 /// A lane's patience begins when a thread takes its run up; it may wait for one this many times
 /// as long.
 const QUEUEING: u32 = 10;
@@ -145,6 +147,9 @@ impl Head {
                 _ = changes.changed() => {}
                 Some(request) = self.follow.1.recv() => self.take_follower(request),
                 Some(ended) = self.tasks.join_next() => self.lane_ended(ended)?,
+                () = tokio::time::sleep(JOIN_IDLE), if self.away.values().any(Option::is_some) => {
+                    self.join_idle(&loaded).await?;
+                }
                 records = self.partition.next_batch(records, bytes) => {
                     let start = *self.position.borrow();
                     let batch = Arc::new(Batch::decode(self.id.clone(), self.log, start, records?));
@@ -355,29 +360,57 @@ impl Head {
     /// Gives the batch to those who follow; answers those who have caught up and are taken
     /// back with this batch.
     fn feed_followers(&mut self, batch: &Arc<Batch>, loaded: &Loaded) -> Vec<PluginId> {
-        let mut joined = Vec::new();
-        for (plugin, follower) in &mut self.away {
-            let Some(there) = follower else { continue };
-            let idle = there.inbox.capacity() == there.inbox.max_capacity();
-            let may_join = loaded
-                .handlers
-                .get(plugin)
-                .is_some_and(|handler| handler.plugin.gate.is_open());
-            if idle && may_join && there.progress.done_to.load(Ordering::Acquire) == batch.start {
-                joined.push(*plugin);
-                there.progress.joined.store(true, Ordering::Release);
-            } else if there.inbox.try_send(Arc::clone(batch)).is_err() {
+        let joined = self.take_back(batch.start, loaded);
+        for follower in self.away.values_mut() {
+            if let Some(there) = follower
+                && there.inbox.try_send(Arc::clone(batch)).is_err()
+            {
                 // Too far behind, or gone: it reads by itself and asks again.
                 *follower = None;
             }
         }
+        joined
+    }
+
+    /// Those who have handled everything before `position` and may go on with the head from there.
+    fn take_back(&mut self, position: i64, loaded: &Loaded) -> Vec<PluginId> {
+        let mut joined: Vec<PluginId> = self
+            .away
+            .iter()
+            .filter(|(plugin, follower)| {
+                let caught_up = follower.as_ref().is_some_and(|there| {
+                    there.inbox.capacity() == there.inbox.max_capacity()
+                        && there.progress.done_to.load(Ordering::Acquire) == position
+                });
+                let handler = loaded.handlers.get(plugin);
+                caught_up && handler.is_some_and(|handler| handler.plugin.gate.is_open())
+            })
+            .map(|(plugin, _)| *plugin)
+            .collect();
+        joined.sort_unstable();
         for plugin in &joined {
-            self.away.remove(plugin);
+            if let Some(Some(there)) = self.away.remove(plugin) {
+                there.progress.joined.store(true, Ordering::Release);
+            }
             self.reach.ended(*plugin);
             self.context.board.lane_ended(&self.id, *plugin);
         }
-        joined.sort_unstable();
         joined
+    }
+
+    /// Takes back who has caught up with a head that has nothing to do.
+    async fn join_idle(&mut self, loaded: &Loaded) -> Result<(), Trouble> {
+        let position = *self.position.borrow();
+        let joined = self.take_back(position, loaded);
+        if joined.is_empty() {
+            return Ok(());
+        }
+        // No record is passed by it, so no state expires.
+        let mut share = Share::moving(self.cursor_move(position, position, 0));
+        share.joined = joined;
+        self.commit(share, Vec::new())
+            .await?
+            .map_err(|failed| Trouble::NotWritten(failed.error))
     }
 
     async fn run_lanes(

@@ -28,7 +28,6 @@ pub(crate) struct Guest {
     pub(crate) state_value_bytes: usize,
     pub(crate) http_requests: u32,
     pub(crate) http_time: Duration,
-    http_ms: u64,
     /// The most that one call of the host, or the answer, lifted.
     pub(crate) output_bytes: usize,
     pub(crate) actions: usize,
@@ -61,7 +60,6 @@ impl Guest {
             state_value_bytes: 0,
             http_requests: 0,
             http_time: Duration::ZERO,
-            http_ms: 0,
             output_bytes: 0,
             actions: 0,
             memory_bytes: 0,
@@ -90,7 +88,6 @@ impl Guest {
         self.state_value_bytes = 0;
         self.http_requests = 0;
         self.http_time = Duration::ZERO;
-        self.http_ms = 0;
         self.output_bytes = 0;
         self.actions = 0;
         self.event_id.clear();
@@ -125,7 +122,7 @@ impl Guest {
             state_bytes: self.state_bytes as u64,
             state_value_bytes: self.state_value_bytes as u64,
             http_requests: u64::from(self.http_requests),
-            http_ms: self.http_ms,
+            http_ms: u64::try_from(self.http_time.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
@@ -137,7 +134,6 @@ impl Guest {
     /// The guest waited for `http`, which has a budget of its own.
     pub(crate) fn waited_for_http(&mut self, waited: Duration) {
         self.http_time += waited;
-        self.http_ms = u64::try_from(self.http_time.as_millis()).unwrap_or(u64::MAX);
         self.budget.excuse(waited);
     }
 

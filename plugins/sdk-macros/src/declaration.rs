@@ -63,10 +63,7 @@ impl Parse for Declaration {
             subscriptions: required(input, "subscriptions", "[\"booking.*\"]", subscriptions)?,
             settings: settings.unwrap_or_default(),
             version,
-            state_version: match state_version {
-                Some(number) => number.base10_parse()?,
-                None => 0,
-            },
+            state_version: state_version.map_or(Ok(0), |number| parse_number(&number))?,
         };
         declaration.check(input)?;
         Ok(declaration)
@@ -173,6 +170,13 @@ fn no_repeat(value: &LitStr, before: &[LitStr]) -> Result<()> {
         return Err(Error::new(value.span(), message));
     }
     Ok(())
+}
+
+fn parse_number(number: &LitInt) -> Result<u32> {
+    let message = format!("a version of the state is a number from 0 to {}", u32::MAX);
+    number
+        .base10_parse()
+        .map_err(|_| Error::new(number.span(), message))
 }
 
 fn check_name(name: &LitStr) -> Result<()> {

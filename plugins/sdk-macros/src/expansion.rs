@@ -240,11 +240,11 @@ mod tests {
             ),
             (
                 r#"name = "a", summary = "b", subscriptions = ["*"], state_version = -1"#,
-                "expected integer literal",
+                "from 0 to 4294967295",
             ),
             (
                 r#"name = "a", summary = "b", subscriptions = ["*"], state_version = 4294967296"#,
-                "too large",
+                "from 0 to 4294967295",
             ),
             (
                 r#"name = "a", summary = "b", subscriptions = ["*"], settings = [(1)]"#,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use anyhow::ensure;
 use carillon_tests::child::wait_until;
 use carillon_tests::events::Numbered;
 use carillon_tests::host::{Host, Setup};
@@ -113,7 +114,8 @@ impl Stage {
             .await?;
             wait_until(what, BOUND, async || {
                 let contents = Contents::read(&data).await?;
-                Ok(is_so(&contents).then_some(contents))
+                ensure!(is_so(&contents), "cursors: {:?}", contents.cursors);
+                Ok(Some(contents))
             })
             .await
         };

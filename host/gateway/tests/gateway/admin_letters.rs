@@ -39,10 +39,7 @@ async fn dead_letters_are_paged_shown_replayed_and_purged() {
         (ids(&page), &page["next"]),
         (newest_first[2..].to_vec(), &Value::Null)
     );
-    assert_eq!(
-        ids(&operator.get("dead-letters?topic=user-events").await.1),
-        []
-    );
+    assert!(ids(&operator.get("dead-letters?topic=user-events").await.1).is_empty());
 
     let oldest = newest_first[2];
     let (_, letter) = operator.get(&format!("dead-letters/{oldest}")).await;
@@ -81,7 +78,7 @@ async fn dead_letters_are_paged_shown_replayed_and_purged() {
     assert_eq!(purged, json!({ "purged": 1 }));
     let (_, purged) = operator.delete("dead-letters?plugin=rejecter").await;
     assert_eq!(purged, json!({ "purged": 2 }));
-    assert_eq!(ids(&operator.get("dead-letters").await.1), []);
+    assert!(ids(&operator.get("dead-letters").await.1).is_empty());
 }
 
 #[tokio::test]

@@ -98,6 +98,8 @@ impl Operations {
         };
         self.audit_record(by, "load", name.as_deref(), detail, &loaded)
             .await;
+        let counted = if loaded.is_ok() { "loaded" } else { "refused" };
+        metrics::counter!("carillon_plugin_loads_total", "outcome" => counted).increment(1);
         match &loaded {
             Ok(outcome) => tracing::info!(
                 plugin = outcome.plugin,

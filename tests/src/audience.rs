@@ -173,7 +173,12 @@ impl Reader {
     }
 
     fn take(&mut self, publication: &Publication) {
-        let text = |key: &str| publication.data[key].as_str().unwrap_or_default().to_owned();
+        let text = |key: &str| {
+            publication.data[key]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         self.heard.pushes.push(Push {
             offset: publication.offset,
             event_id: text("eventId"),

@@ -98,13 +98,7 @@ fn answer(query: &[u8], question: &[u8], address: Option<Ipv4Addr>) -> Vec<u8> {
     const SAME_NAME: u16 = 0xc000 | HEADER_BYTES as u16;
     const CLASS_INTERNET: u16 = 1;
     let mut answer = query[..2].to_vec();
-    let counts = [
-        AUTHORITATIVE_ANSWER,
-        1,
-        u16::from(address.is_some()),
-        0,
-        0,
-    ];
+    let counts = [AUTHORITATIVE_ANSWER, 1, u16::from(address.is_some()), 0, 0];
     answer.extend(counts.iter().flat_map(|field| field.to_be_bytes()));
     answer.extend_from_slice(question);
     if let Some(address) = address {
@@ -122,7 +116,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x04test\x00\x00\x01\x00\x01";
+    const QUERY: &[u8] =
+        b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x04test\x00\x00\x01\x00\x01";
 
     #[test]
     fn an_answer_repeats_the_question_and_holds_the_address() {

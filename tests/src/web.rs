@@ -22,13 +22,21 @@ pub struct Web {
 }
 
 impl Web {
-    /// Listens on a port of this address. `/ok` answers 200; `/redirect?URL` answers 302 to the
+    /// Listens on a free port of this address. `/ok` answers 200; `/redirect?URL` answers 302 to the
     /// URL; `/slow` answers after `delay`; everything else answers 404.
     ///
     /// # Errors
     /// When the address has no free port.
     pub async fn start(ip: &str, delay: Duration) -> Result<Self> {
-        let listener = TcpListener::bind((ip, 0)).await?;
+        Self::start_at(ip, 0, delay).await
+    }
+
+    /// As [`Web::start`], on this port.
+    ///
+    /// # Errors
+    /// When it is not free.
+    pub async fn start_at(ip: &str, port: u16, delay: Duration) -> Result<Self> {
+        let listener = TcpListener::bind((ip, port)).await?;
         let address = listener.local_addr()?;
         let asked = Arc::new(Mutex::new(Vec::new()));
         let mut accepting = JoinSet::new();

@@ -208,6 +208,12 @@ impl Handler {
         }
     }
 
+    /// Whether its lanes may stand at the head. One that waits for the network is late with every
+    /// batch, and a batch that it does not finish would be dialled for again.
+    pub(crate) fn may_stand_at_head(&self) -> bool {
+        self.plugin.gate.is_open() && !self.reaches_out()
+    }
+
     /// Another version has taken its place: long runs end before their next event.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);

@@ -160,8 +160,8 @@ impl Head {
     }
 
     /// Between two events: takes up the lanes that have a cursor of their own, and gives one to
-    /// those that may not go on: their plugin is paused, quarantined, or known and not loaded. They
-    /// catch up once it is back.
+    /// those that may not stand here: their plugin is paused, quarantined, installed and not
+    /// loaded, or waits for the network.
     async fn arrange(&mut self, loaded: &Loaded) -> Result<(), Trouble> {
         let position = *self.position.borrow();
         let mut cursors = self
@@ -171,17 +171,17 @@ impl Head {
             .await?;
         let own: HashSet<PluginId> = cursors.own.iter().map(|(plugin, _)| *plugin).collect();
         let at_head = |plugin: &PluginId| !own.contains(plugin) && !self.away.contains_key(plugin);
-        let may_go_on = |plugin: &PluginId| {
+        let may_stay = |plugin: &PluginId| {
             loaded
                 .handlers
                 .get(plugin)
-                .is_some_and(|handler| handler.plugin.gate.is_open())
+                .is_some_and(|handler| handler.may_stand_at_head())
         };
         let known = self.context.store.known_plugins();
         let waiting: Vec<Detached> = known
             .iter()
             .map(|(plugin, _)| *plugin)
-            .filter(|plugin| at_head(plugin) && !may_go_on(plugin))
+            .filter(|plugin| at_head(plugin) && !may_stay(plugin))
             .map(|plugin| Detached {
                 plugin,
                 next: position,
@@ -383,7 +383,7 @@ impl Head {
                         && there.progress.done_to.load(Ordering::Acquire) == position
                 });
                 let handler = loaded.handlers.get(plugin);
-                caught_up && handler.is_some_and(|handler| handler.plugin.gate.is_open())
+                caught_up && handler.is_some_and(|handler| handler.may_stand_at_head())
             })
             .map(|(plugin, _)| *plugin)
             .collect();

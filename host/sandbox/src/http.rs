@@ -16,8 +16,8 @@ mod secret;
 mod send;
 
 pub(crate) use access::Access;
-pub use addresses::Network;
+pub use addresses::{Network, NetworkError};
 pub use grant::HttpGrant;
-pub use pattern::HostPattern;
+pub use pattern::{HostPattern, HostPatternError};
 pub(crate) use runtime::HttpRuntime;
 pub use secret::SecretSource;

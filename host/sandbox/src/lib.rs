@@ -31,7 +31,7 @@ mod warm;
 
 pub use examined::Examined;
 pub use grants::Grants;
-pub use http::{HostPattern, HttpGrant, Network, SecretSource};
+pub use http::{HostPattern, HostPatternError, HttpGrant, Network, NetworkError, SecretSource};
 pub use limits::{Isolation, Limits, SandboxConfig};
 pub use log_lines::{LogLevel, LogLine, LogSink, NoLog};
 pub use model::{

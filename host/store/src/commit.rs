@@ -149,7 +149,8 @@ impl Store {
         conn: &mut SqliteConnection,
         shares: &[&Share],
     ) -> Result<(Results, Option<Announcement>), sqlx::Error> {
-        let mut cursors = CursorTable::load(conn, shares).await?;
+        let removed = read(&self.inner.removed).clone();
+        let mut cursors = CursorTable::load(conn, shares, removed).await?;
         let states = StateVersions::load(conn, shares).await?;
         let hours = read(&self.inner.hours).clone();
         let mut results: Results = vec![Ok(()); shares.len()];

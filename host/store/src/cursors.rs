@@ -1,6 +1,6 @@
 //! Cursors: the truth about progress.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -9,7 +9,7 @@ use crate::bulk;
 use crate::error::{ShareError, StoreError};
 use crate::identity::{LogId, PluginId};
 use crate::open::Store;
-use crate::share::{CursorMove, Lane, RetryState, Share};
+use crate::share::{CursorMove, Detached, Lane, RetryState, Share};
 
 /// One stored cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ type Key = (i64, i32, i64);
 pub(crate) struct CursorTable {
     stored: HashMap<Key, Stored>,
     changed: HashMap<Key, Row>,
+    /// Plugins that have no place any more: whatever a share says of their lanes is passed over.
+    removed: BTreeSet<PluginId>,
 }
 
 struct Stored {
@@ -53,6 +55,7 @@ impl CursorTable {
     pub(crate) async fn load(
         conn: &mut SqliteConnection,
         shares: &[&Share],
+        removed: BTreeSet<PluginId>,
     ) -> Result<Self, sqlx::Error> {
         let mut keys: Vec<Key> = shares.iter().flat_map(|share| keys_of(share)).collect();
         keys.sort_unstable();
@@ -81,6 +84,7 @@ impl CursorTable {
         Ok(Self {
             stored,
             changed: HashMap::new(),
+            removed,
         })
     }
 
@@ -118,13 +122,12 @@ impl CursorTable {
             }
         };
         compare(self.at(key(cursor.lane)), cursor.expected)?;
-        for plugin in &share.joined {
-            compare(self.at(key(Lane::Plugin(*plugin))), cursor.expected)?;
+        for plugin in self.joined(share) {
+            compare(self.at(key(Lane::Plugin(plugin))), cursor.expected)?;
         }
         // A lane may join the head and leave it again within one batch.
-        for detached in share
-            .detached
-            .iter()
+        for detached in self
+            .detached(share)
             .filter(|detached| !share.joined.contains(&detached.plugin))
         {
             compare(self.at(key(Lane::Plugin(detached.plugin))), None)?;
@@ -154,9 +157,10 @@ impl CursorTable {
                 retry: cursor.retry.clone(),
             },
         );
-        for plugin in &share.joined {
+        let joined: Vec<PluginId> = self.joined(share).collect();
+        for plugin in joined {
             self.changed.insert(
-                key(Lane::Plugin(*plugin)),
+                key(Lane::Plugin(plugin)),
                 Row {
                     next: None,
                     logged_at_ms,
@@ -164,17 +168,28 @@ impl CursorTable {
                 },
             );
         }
-        for detached in &share.detached {
+        let detached: Vec<Detached> = self.detached(share).cloned().collect();
+        for detached in detached {
             self.changed.insert(
                 key(Lane::Plugin(detached.plugin)),
                 Row {
                     next: Some(detached.next),
                     logged_at_ms: left_at_ms,
-                    retry: detached.retry.clone(),
+                    retry: detached.retry,
                 },
             );
         }
         Ok(())
+    }
+
+    fn joined(&self, share: &Share) -> impl Iterator<Item = PluginId> {
+        let stays = |plugin: &PluginId| !self.removed.contains(plugin);
+        share.joined.iter().copied().filter(stays)
+    }
+
+    fn detached<'a>(&self, share: &'a Share) -> impl Iterator<Item = &'a Detached> {
+        let stays = |detached: &&Detached| !self.removed.contains(&detached.plugin);
+        share.detached.iter().filter(stays)
     }
 
     pub(crate) async fn write(self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {

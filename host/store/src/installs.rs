@@ -10,7 +10,7 @@ use crate::commit::now_ms;
 use crate::error::StoreError;
 use crate::identity::{LoadId, PluginId, TrialId};
 use crate::loads::{self, LoadRecord, load_at};
-use crate::open::{Store, write};
+use crate::open::Store;
 use crate::state;
 use crate::trials::{self, Candidate, TrialMode};
 
@@ -139,7 +139,7 @@ impl Store {
             .map_err(StoreError::database(WHAT));
         let removed = self.end(writer, WHAT, written, move |store, shadow| {
             store.forget_shadow(plugin, *shadow);
-            write(&store.inner.keeping_place).remove(&plugin);
+            store.forget_place(plugin);
         });
         removed.await.map(drop)
     }

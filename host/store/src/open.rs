@@ -72,6 +72,9 @@ pub(crate) struct Inner {
     pub(crate) plugin_names: RwLock<HashMap<PluginId, Arc<str>>>,
     /// The plugins whose lanes keep their place while they are not loaded.
     pub(crate) keeping_place: RwLock<BTreeSet<PluginId>>,
+    /// Those that were removed since the process began: shares that were under way then must not
+    /// leave cursors behind.
+    pub(crate) removed: RwLock<BTreeSet<PluginId>>,
     /// By plugin and hash of the binary.
     pub(crate) versions: RwLock<HashMap<(PluginId, String), VersionId>>,
     /// The hours for which a table of decisions exists.
@@ -156,6 +159,7 @@ impl Store {
                 epoch,
                 plugin_names: RwLock::new(plugin_names),
                 keeping_place: RwLock::new(keeping_place),
+                removed: RwLock::default(),
                 versions: RwLock::default(),
                 hours: RwLock::new(hours.into_iter().collect()),
                 recent: std::sync::Mutex::default(),

@@ -102,7 +102,14 @@ impl Store {
         write(&self.inner.plugin_names).insert(plugin, name);
         if keeps == KeepsPlace::Always {
             write(&self.inner.keeping_place).insert(plugin);
+            write(&self.inner.removed).remove(&plugin);
         }
+    }
+
+    /// Must be called while the writer is held, so that memory follows the commits.
+    pub(crate) fn forget_place(&self, plugin: PluginId) {
+        write(&self.inner.keeping_place).remove(&plugin);
+        write(&self.inner.removed).insert(plugin);
     }
 
     /// The number of a plugin that was seen before, also of one that is not installed any more.

@@ -10,7 +10,7 @@ use crate::commit::now_ms;
 use crate::error::StoreError;
 use crate::identity::{LoadId, PluginId, TrialId};
 use crate::loads::{self, LoadRecord, NewLoad, load_at};
-use crate::open::{Store, write};
+use crate::open::Store;
 use crate::registry::{KeepsPlace, insert_plugin};
 use crate::{installs, state};
 
@@ -186,7 +186,7 @@ impl Store {
     /// Must be called while the writer is held, so that memory follows the commits.
     pub(crate) fn forget_shadow(&self, plugin: PluginId, ended: Option<PluginId>) {
         if let Some(shadow) = ended.filter(|shadow| *shadow != plugin) {
-            write(&self.inner.keeping_place).remove(&shadow);
+            self.forget_place(shadow);
         }
     }
 }

@@ -46,25 +46,44 @@ async fn every_notification_and_every_event_can_be_explained() {
     assert_eq!(effect["notifications"][0]["id"], notification);
 
     // Nobody subscribes to it.
-    stage.produce_these(vec![of_kind(&stage, "quiet", "analytics.viewed")]).await;
+    stage
+        .produce_these(vec![of_kind(&stage, "quiet", "analytics.viewed")])
+        .await;
     stage.settled(&host).await;
     let quiet = explained(&operator, "quiet").await;
-    assert_eq!(outcome(&quiet, "booking-updates"), "not-subscribed", "{quiet:#}");
+    assert_eq!(
+        outcome(&quiet, "booking-updates"),
+        "not-subscribed",
+        "{quiet:#}"
+    );
     in_story(&quiet, &["nobody was told"]);
 
     // It is sent long after the time that its id tells.
     let late = Numbered::id(77);
-    stage.produce_these(vec![of_kind(&stage, &late, "analytics.viewed")]).await;
+    stage
+        .produce_these(vec![of_kind(&stage, &late, "analytics.viewed")])
+        .await;
     stage.settled(&host).await;
     let found = explained(&operator, &late).await;
-    assert_eq!(outcome(&found, "booking-updates"), "not-subscribed", "{found:#}");
+    assert_eq!(
+        outcome(&found, "booking-updates"),
+        "not-subscribed",
+        "{found:#}"
+    );
 
     operator.load(&guest("rejecter"), &[]).await.unwrap();
     stage.produce(1..2).await;
     stage.settled(&host).await;
     let rejected = explained(&operator, &Numbered::id(1)).await;
-    assert_eq!(outcome(&rejected, "rejecter"), "dead-letter", "{rejected:#}");
-    assert!(why(&rejected, "rejecter").contains("this guest rejects"), "{rejected:#}");
+    assert_eq!(
+        outcome(&rejected, "rejecter"),
+        "dead-letter",
+        "{rejected:#}"
+    );
+    assert!(
+        why(&rejected, "rejecter").contains("this guest rejects"),
+        "{rejected:#}"
+    );
     assert_eq!(outcome(&rejected, "booking-updates"), "handled");
 
     operator
@@ -94,7 +113,11 @@ async fn every_notification_and_every_event_can_be_explained() {
         ("one that was rejected", &rejected, "rejecter"),
         ("one whose plugin is paused", &paused, "booking-updates"),
     ] {
-        println!("explain {what}: {}: {}", outcome(told, plugin), why(told, plugin));
+        println!(
+            "explain {what}: {}: {}",
+            outcome(told, plugin),
+            why(told, plugin)
+        );
     }
     println!("explain what is not known: {nothing}");
     assert_eq!(host.stop().unwrap(), 0, "{}", host.log_tail());
@@ -122,7 +145,9 @@ fn why<'a>(told: &'a Value, plugin: &str) -> &'a str {
 fn in_story(told: &Value, words: &[&str]) {
     let lines = told["story"].as_array().unwrap();
     for word in words {
-        let found = lines.iter().any(|line| line.as_str().unwrap().contains(word));
+        let found = lines
+            .iter()
+            .any(|line| line.as_str().unwrap().contains(word));
         assert!(found, "{word} is not in {told:#}");
     }
 }

@@ -18,14 +18,22 @@ const PAUSE: Duration = Duration::from_millis(1_500);
 type Refused = (&'static str, fn(&Path), &'static str);
 
 const REFUSED: [Refused; 8] = [
-    ("truncated.wasm", |file| write(file, &half("counter")), "cut off"),
+    (
+        "truncated.wasm",
+        |file| write(file, &half("counter")),
+        "cut off",
+    ),
     (
         "letter.wasm",
         |file| write(file, b"Dear operator, this is a letter."),
         "not WebAssembly",
     ),
     ("empty.wasm", |file| write(file, b""), "not WebAssembly"),
-    ("wrong-world.wasm", |file| copy("wrong-world", file), "another world"),
+    (
+        "wrong-world.wasm",
+        |file| copy("wrong-world", file),
+        "another world",
+    ),
     (
         "newer-interface.wasm",
         |file| copy("newer-interface", file),
@@ -63,7 +71,9 @@ async fn a_file_of_the_folder_is_loaded_once_and_whole_or_refused_with_a_reason(
             .unwrap();
         assert_eq!(operator.versions(name).await.unwrap().len(), 1, "{name}");
     }
-    println!("folder: written in pieces with one handle, with three, and renamed into place: loaded once each");
+    println!(
+        "folder: written in pieces with one handle, with three, and renamed into place: loaded once each"
+    );
     for (name, _, word) in REFUSED {
         let record = operator.audited_load(name).await.unwrap();
         let sentence = record["outcome"].as_str().unwrap();
@@ -73,13 +83,19 @@ async fn a_file_of_the_folder_is_loaded_once_and_whole_or_refused_with_a_reason(
         println!("folder: {name}: {sentence}");
     }
     let audited = loads(&operator).await;
-    assert_eq!(audited.len(), 3 + REFUSED.len(), "each file is told of once: {audited:#?}");
+    assert_eq!(
+        audited.len(),
+        3 + REFUSED.len(),
+        "each file is told of once: {audited:#?}"
+    );
 
     // The file stays as it is; what an operator does after it has been read stands.
     copy("greeter-v2", &folder.join("greeter.new"));
     std::fs::rename(folder.join("greeter.new"), folder.join("greeter.wasm")).unwrap();
     operator
-        .plugin_that("greeter", "version 2.0.0", |plugin| plugin["version"] == "2.0.0")
+        .plugin_that("greeter", "version 2.0.0", |plugin| {
+            plugin["version"] == "2.0.0"
+        })
         .await
         .unwrap();
     operator

@@ -5,10 +5,10 @@
 
 mod explanations;
 mod folder;
-mod grants;
 mod pausing;
 mod quarantine;
 mod replays;
+mod settings;
 mod stage;
 mod starts;
 mod swaps;

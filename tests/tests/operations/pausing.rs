@@ -22,10 +22,7 @@ async fn a_paused_plugin_keeps_its_place_and_catches_up_while_another_goes_on() 
     stage.produce(0..BEFORE).await;
     stage.settled(&host).await;
 
-    operator
-        .ask(&["plugin", "pause", "greeter"])
-        .await
-        .unwrap();
+    operator.ask(&["plugin", "pause", "greeter"]).await.unwrap();
     let all = BEFORE + WHILE_PAUSED;
     stage.produce(BEFORE..all).await;
     let contents = stage.decided(&host, "echo", all).await;
@@ -39,7 +36,10 @@ async fn a_paused_plugin_keeps_its_place_and_catches_up_while_another_goes_on() 
         .await
         .unwrap();
     let beside = operator.plugin("echo").await.unwrap();
-    assert_eq!((&beside["state"], &beside["lag"]), (&"active".into(), &0.into()));
+    assert_eq!(
+        (&beside["state"], &beside["lag"]),
+        (&"active".into(), &0.into())
+    );
     let lanes = operator.lanes("greeter").await.unwrap();
     let waiting = lanes.iter().filter(|lane| lane["waits"] == "it is paused");
     assert!(waiting.count() >= PARTITIONS as usize, "{lanes:#?}");
@@ -73,7 +73,9 @@ async fn join_the_head(stage: &Stage, operator: &Operator, first: u32) -> u32 {
     wait_until("every lane to stand at the head", HOST_BOUND, async || {
         let lanes = operator.lanes("greeter").await?;
         // A partition where nothing happens has no batch to join with.
-        let mut own = lanes.iter().filter(|lane| lane["topic"] == stage.events.topic);
+        let mut own = lanes
+            .iter()
+            .filter(|lane| lane["topic"] == stage.events.topic);
         if own.all(|lane| lane["place"] == "head") {
             return Ok(Some(()));
         }

@@ -59,7 +59,11 @@ async fn a_version_that_traps_is_quarantined_and_the_mended_one_catches_up_with_
         .collect();
     let told = contents.entries().filter(|entry| entry.plugin == "greeter");
     let told: BTreeSet<&str> = told.map(|entry| entry.event_id.as_str()).collect();
-    assert_eq!(told.len() + given_up.len(), total as usize, "nothing is lost");
+    assert_eq!(
+        told.len() + given_up.len(),
+        total as usize,
+        "nothing is lost"
+    );
     assert!(given_up.iter().all(|event| !told.contains(event.as_str())));
     let replayed = operator
         .ask(&["dead-letters", "replay", "--plugin", "greeter"])
@@ -71,7 +75,12 @@ async fn a_version_that_traps_is_quarantined_and_the_mended_one_catches_up_with_
     let contents = stage.settled(&host).await;
     told_once(&contents, "greeter", 0..total);
     assert_eq!(contents.gaps(), Vec::<String>::new());
-    assert_eq!(contents.dead_letters.len(), 0, "{:#?}", contents.dead_letters);
+    assert_eq!(
+        contents.dead_letters.len(),
+        0,
+        "{:#?}",
+        contents.dead_letters
+    );
     let faults = quarantined["faults"].as_u64().unwrap();
     println!(
         "quarantine: after {faults} faults, {} ms after the load, with {} events given up; echo heard all of {total}; \

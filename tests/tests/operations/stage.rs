@@ -93,12 +93,7 @@ impl Stage {
     }
 
     /// First asks the cheap question, where the head stands; then the expensive one.
-    async fn at_end(
-        &self,
-        host: &Host,
-        what: &str,
-        is_so: impl Fn(&Contents) -> bool,
-    ) -> Contents {
+    async fn at_end(&self, host: &Host, what: &str, is_so: impl Fn(&Contents) -> bool) -> Contents {
         let data = host.data();
         let end: i64 = self
             .kafka

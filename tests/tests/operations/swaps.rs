@@ -106,10 +106,7 @@ async fn swap(operator: &Operator, times: u32) -> (u64, u64) {
         assert_eq!(status, StatusCode::OK, "{outcome}");
         assert_ne!(outcome["replaced"], outcome["version"], "{outcome}");
         let ms = |key: &str| outcome[key].as_u64().unwrap();
-        slowest = (
-            slowest.0.max(ms("readyMs")),
-            slowest.1.max(ms("drainedMs")),
-        );
+        slowest = (slowest.0.max(ms("readyMs")), slowest.1.max(ms("drainedMs")));
         tokio::time::sleep(BREATH).await;
     }
     slowest
@@ -145,7 +142,10 @@ async fn fail_to_load(operator: &Operator) -> Vec<String> {
     let mut refused = Vec::new();
     for (binary, word) in [
         (cut_off, "cut off"),
-        (b"Dear operator, this is a letter.".to_vec(), "not WebAssembly"),
+        (
+            b"Dear operator, this is a letter.".to_vec(),
+            "not WebAssembly",
+        ),
         (read("wrong-world"), "another world"),
         (read("trap-in-describe"), "could not describe itself"),
         (read("echo"), "\"echo\""),
@@ -184,8 +184,16 @@ fn decided_once(contents: &Contents, total: u32) {
         .map(|(.., partition, offset)| (partition, offset))
         .collect();
     let total = total as usize;
-    assert_eq!((own.count(), events.len(), records.len()), (total, total, total));
-    assert_eq!(contents.dead_letters.len(), 0, "{:#?}", contents.dead_letters);
+    assert_eq!(
+        (own.count(), events.len(), records.len()),
+        (total, total, total)
+    );
+    assert_eq!(
+        contents.dead_letters.len(),
+        0,
+        "{:#?}",
+        contents.dead_letters
+    );
 }
 
 /// Once, in order, and as the store has it.
@@ -216,7 +224,9 @@ fn drops_outside(heard: &[Heard], outages: &[Stretch]) -> usize {
     }
     let drops = heard.iter().flat_map(|client| &client.drops);
     let outside = drops.filter(|(at, _)| !outages.iter().any(|outage| outage.holds(*at)));
-    outside.inspect(|(_, why)| println!("dropped: {why}")).count()
+    outside
+        .inspect(|(_, why)| println!("dropped: {why}"))
+        .count()
 }
 
 /// Of events that were sent within a stretch: from there until the client had them.

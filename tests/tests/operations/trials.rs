@@ -47,7 +47,10 @@ async fn the_diff_of_a_shadow_names_exactly_the_events_that_differ_and_nobody_he
         .ask(&["plugin", "promote", "greeter"])
         .await
         .unwrap();
-    assert_eq!((&promoted["version"], &promoted["replaced"]), (&"2.0.0".into(), &"1.0.0".into()));
+    assert_eq!(
+        (&promoted["version"], &promoted["replaced"]),
+        (&"2.0.0".into(), &"1.0.0".into())
+    );
     stage.produce(events..events + 20).await;
     let contents = stage.settled(&host).await;
     let welcomed: Vec<u32> = wordings(&contents, "Welcome:").collect();
@@ -110,13 +113,18 @@ async fn a_canary_gets_its_share_of_the_keys_and_always_the_same_ones() {
     stage.settled(&host).await;
     assert_eq!(host.stop().unwrap(), 0, "{}", host.log_tail());
     host.restart().await.unwrap();
-    stage.produce_these(tenths(&stage, rounds, 2 * rounds)).await;
+    stage
+        .produce_these(tenths(&stage, rounds, 2 * rounds))
+        .await;
     let contents = stage.settled(&host).await;
 
     let mut versions: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
     for (number, titles) in titles(&contents, "greeter") {
         assert_eq!(titles.len(), 1, "{number}");
-        versions.entry(number / 10 % KEYS).or_default().extend(titles);
+        versions
+            .entry(number / 10 % KEYS)
+            .or_default()
+            .extend(titles);
     }
     let torn = versions.values().filter(|titles| titles.len() > 1).count();
     let canary = versions
@@ -163,14 +171,22 @@ async fn a_canary_that_fails_is_taken_away_by_itself_and_every_event_is_told_of(
     let contents = stage.settled(&host).await;
 
     told_once(&contents, "greeter", 0..EVENTS);
-    assert_eq!(contents.dead_letters.len(), 0, "{:#?}", contents.dead_letters);
+    assert_eq!(
+        contents.dead_letters.len(),
+        0,
+        "{:#?}",
+        contents.dead_letters
+    );
     let plugin = operator
         .plugin_that("greeter", "without a candidate", |plugin| {
             plugin["candidate"] == Value::Null
         })
         .await
         .unwrap();
-    assert_eq!((&plugin["state"], &plugin["version"]), (&"active".into(), &"1.0.0".into()));
+    assert_eq!(
+        (&plugin["state"], &plugin["version"]),
+        (&"active".into(), &"1.0.0".into())
+    );
     let audit = operator.audit().await.unwrap();
     let aborted = audit.iter().find(|record| record["action"] == "abort");
     let reason = aborted.unwrap()["detail"]["reason"].as_str().unwrap();
@@ -182,6 +198,7 @@ async fn a_canary_that_fails_is_taken_away_by_itself_and_every_event_is_told_of(
 /// The numbers of the events that the greeter spoke of in these words.
 fn wordings<'a>(contents: &'a Contents, word: &'a str) -> impl Iterator<Item = u32> + 'a {
     let titles = titles(contents, "greeter").into_iter();
-    let spoken = titles.filter(move |(_, titles)| titles.iter().any(|title| title.starts_with(word)));
+    let spoken =
+        titles.filter(move |(_, titles)| titles.iter().any(|title| title.starts_with(word)));
     spoken.map(|(number, _)| number)
 }

@@ -51,7 +51,10 @@ async fn only_signed_binaries_are_loaded_where_that_is_required() {
     let of_another_file = beside(&v1).display().to_string();
     let options = ["--signature", of_another_file.as_str()];
     let wrong_file = refused_load(&operator, &v2, &options).await;
-    assert!(wrong_file.contains("by none of the signers"), "{wrong_file}");
+    assert!(
+        wrong_file.contains("by none of the signers"),
+        "{wrong_file}"
+    );
     desk.sign(&theirs, &v2, &beside(&v2));
     let wrong_key = refused_load(&operator, &v2, &[]).await;
     assert!(wrong_key.contains("by none of the signers"), "{wrong_key}");
@@ -64,7 +67,9 @@ async fn only_signed_binaries_are_loaded_where_that_is_required() {
     std::fs::copy(beside(&v2), folder.join("greeter.wasm.sig")).unwrap();
     std::fs::copy(&v2, folder.join("greeter.wasm")).unwrap();
     operator
-        .plugin_that("greeter", "version 2.0.0", |plugin| plugin["version"] == "2.0.0")
+        .plugin_that("greeter", "version 2.0.0", |plugin| {
+            plugin["version"] == "2.0.0"
+        })
         .await
         .unwrap();
     std::fs::copy(guest("echo"), folder.join("echo.wasm")).unwrap();
@@ -75,7 +80,10 @@ async fn only_signed_binaries_are_loaded_where_that_is_required() {
     assert_eq!(host.stop().unwrap(), 0, "{}", host.log_tail());
     host.restart().await.unwrap();
     let running = operator.plugin("greeter").await.unwrap();
-    assert_eq!((&running["version"], &running["state"]), (&"2.0.0".into(), &"active".into()));
+    assert_eq!(
+        (&running["version"], &running["state"]),
+        (&"2.0.0".into(), &"active".into())
+    );
     println!("trust, signed, without a signature: {unsigned}");
     println!("trust, signed, with one of another file: {wrong_file}");
     println!("trust, signed, by another key: {wrong_key}");

@@ -79,6 +79,7 @@ async fn dead_letters_are_paged_shown_replayed_and_purged() {
     let (_, purged) = operator.delete("dead-letters?plugin=rejecter").await;
     assert_eq!(purged, json!({ "purged": 2 }));
     assert!(ids(&operator.get("dead-letters").await.1).is_empty());
+    operator.host.stop().await;
 }
 
 #[tokio::test]
@@ -131,4 +132,5 @@ async fn the_story_of_an_event_goes_from_the_record_to_the_socket() {
         (200, &json!("record")),
         "{told}"
     );
+    operator.host.stop().await;
 }

@@ -101,6 +101,7 @@ async fn a_silent_log_sends_heartbeats() {
     for _ in 0..3 {
         assert_eq!(followed.block().await.as_deref(), Some(":"));
     }
+    operator.host.stop().await;
 }
 
 #[tokio::test]
@@ -117,4 +118,5 @@ async fn only_so_many_follow_at_a_time_and_a_place_is_free_once_one_leaves() {
     followers.clear();
     operator.host.connections(0).await;
     operator.open(path).await;
+    operator.host.stop().await;
 }

@@ -160,6 +160,7 @@ async fn what_cannot_be_done_is_refused_with_a_status_and_a_code() {
         (&details["version"], &details["state"]),
         (&json!("1.0.0"), &json!("active"))
     );
+    operator.host.stop().await;
 }
 
 #[tokio::test]
@@ -181,6 +182,7 @@ async fn a_binary_above_the_bound_is_refused_with_the_bound() {
     // One that just fits is looked at.
     let (status, problem) = answer(put().body(vec![0; MAX_BINARY_BYTES])).await;
     assert_eq!((status, kind(&problem)), (422, "refused"), "{problem}");
+    operator.host.stop().await;
 }
 
 #[tokio::test]
@@ -206,6 +208,7 @@ async fn what_comes_with_a_binary_is_checked_and_written_down() {
     let (_, loads) = operator.get("plugins/greeter/versions").await;
     assert_eq!(loads["items"][0]["origin"], "größe.wasm");
     assert_eq!(loads["items"][0]["who"], "ada");
+    operator.host.stop().await;
 }
 
 #[tokio::test]
@@ -226,6 +229,7 @@ async fn settings_are_set_and_taken_back() {
         (200, &json!(false)),
         "{outcome}"
     );
+    operator.host.stop().await;
 }
 
 #[tokio::test]
@@ -279,12 +283,13 @@ async fn a_shadow_is_compared_and_a_stretch_is_replayed() {
 
     let (_, lanes) = operator.get("lanes").await;
     let of_greeter = |lane: &&Value| lane["plugin"] == "greeter";
-    let behind: u64 = lanes["items"]
+    let passed: u64 = lanes["items"]
         .as_array()
         .unwrap()
         .iter()
         .filter(of_greeter)
         .map(|lane| lane["cursor"].as_u64().unwrap())
         .sum();
-    assert_eq!(behind, 5, "{lanes}");
+    assert_eq!(passed, 5, "{lanes}");
+    operator.host.stop().await;
 }

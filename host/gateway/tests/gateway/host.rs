@@ -294,8 +294,9 @@ impl Host {
         .await;
     }
 
-    /// Stops serving and waits for the end.
+    /// Stops as the binary does: the lanes first, then serving; and waits for the end.
     pub(crate) async fn stop(mut self) {
+        self.pipeline.stop().await;
         self.stop.take().unwrap().send(()).unwrap();
         tokio::time::timeout(PATIENCE, self.server)
             .await

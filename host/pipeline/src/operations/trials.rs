@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use carillon_store::{LoadAction, TrialMode};
+use carillon_store::{LoadAction, TrialMode, event_key_from_hex, event_key_hex};
 use serde_json::json;
 
 use super::loading::{Provenance, Ready};
@@ -130,9 +130,8 @@ impl Operations {
             .trial_differences(trial.trial, after, limit)
             .await
             .map_err(unavailable)?;
-        let next = (differences.len() >= limit as usize)
-            .then(|| differences.last().map(|last| digits(&last.event_key)))
-            .flatten();
+        // A page may be short because its answers are long; only an empty one is the last.
+        let next = differences.last().map(|last| event_key_hex(last.event_key));
         let ms = |us: Option<u32>| f64::from(us.unwrap_or(0)) / 1_000.0;
         Ok(TrialReport {
             plugin: name.to_owned(),
@@ -232,23 +231,10 @@ fn mode_name(mode: TrialMode) -> &'static str {
     }
 }
 
-fn digits(key: &[u8; 16]) -> String {
-    key.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn event_key(text: &str) -> Done<[u8; 16]> {
-    let wrong = || {
+    event_key_from_hex(text).ok_or_else(|| {
         OperationError::Invalid(format!(
             "{text:?} is not where a list goes on; give `next` of the answer before"
         ))
-    };
-    if text.len() != 32 || !text.is_ascii() {
-        return Err(wrong());
-    }
-    let mut key = [0; 16];
-    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).map_err(|_| wrong())?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
-    }
-    Ok(key)
+    })
 }

@@ -21,7 +21,6 @@ pub(super) async fn exchange(
 ) -> Result<Response, Error> {
     let mut redirects = 0;
     loop {
-        access.check(&outgoing.url)?;
         let response = send(&access, &outgoing).await?;
         let status = response.status();
         let location = response.headers().get(LOCATION);
@@ -33,6 +32,7 @@ pub(super) async fn exchange(
         }
         redirects += 1;
         outgoing = outgoing.redirected(status, location.as_bytes())?;
+        access.check(&outgoing.url)?;
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Checks everything but the address, and puts in the secrets.
+    /// Checks everything but what a name resolves to, and puts in the secrets.
     pub(super) fn new(request: Request, access: &Access) -> Result<Self, Error> {
         let method = method(&request.method)?;
         let url = url(&request.url)?;
@@ -68,7 +68,8 @@ impl Outgoing {
         })
     }
 
-    /// The next hop, as browsers take it (Fetch, 4.4; RFC 9110, 15.4).
+    /// The next hop, as browsers take it (Fetch, 4.4; RFC 9110, 15.4), whether or not it is
+    /// granted.
     pub(super) fn redirected(mut self, status: StatusCode, location: &[u8]) -> Result<Self, Error> {
         let location = std::str::from_utf8(location)
             .ok()

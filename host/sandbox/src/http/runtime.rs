@@ -7,7 +7,7 @@
 //! their own, so that they make no others wait. On this runtime, too, TLS costs processor time
 //! that is not counted as the guest's.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Semaphore;
 
 /// Threads that drive exchanges; they only wait and encrypt.
 const THREADS: usize = 1;
@@ -37,8 +38,8 @@ struct Started {
 
 /// Who is asked for the addresses of a name.
 pub(super) enum Lookup {
-    /// The system, by its own rules, which may change while the host runs.
-    System,
+    /// The system, by its own rules, which may change while the host runs; so many at a time.
+    System(Arc<Semaphore>),
     /// These name servers and nobody else.
     Nameservers(Box<TokioResolver>),
 }
@@ -86,7 +87,7 @@ impl Drop for HttpRuntime {
 impl Lookup {
     fn new(nameservers: &[SocketAddr]) -> Result<Self, String> {
         if nameservers.is_empty() {
-            return Ok(Self::System);
+            return Ok(Self::System(Arc::new(Semaphore::new(MAX_SYSTEM_LOOKUPS))));
         }
         let servers = nameservers.iter().map(|server| {
             let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
@@ -113,16 +114,28 @@ impl Lookup {
     /// The addresses of a name, as they are at this moment.
     pub(super) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
         match self {
-            Self::System => {
-                let found = tokio::net::lookup_host((name, 0)).await;
-                let found = found.map_err(|error| error.to_string())?;
-                Ok(found.map(|address| address.ip()).collect())
-            }
+            Self::System(slots) => ask_system(Arc::clone(slots), name.to_owned()).await,
             Self::Nameservers(resolver) => {
                 let found = resolver.lookup_ip(name).await;
                 let found = found.map_err(|error| error.to_string())?;
                 Ok(found.iter().collect())
             }
         }
+    }
+}
+
+/// The system's look-up cannot be called off. Whoever asks waits for one of the slots, so that those
+/// that hang do not pile up.
+async fn ask_system(slots: Arc<Semaphore>, name: String) -> Result<Vec<IpAddr>, String> {
+    let stopped = |_| "the host is about to stop".to_owned();
+    let slot = slots.acquire_owned().await.map_err(stopped)?;
+    let look_up = move || {
+        let _held_until_it_is_over = slot;
+        let found = (name.as_str(), 0).to_socket_addrs();
+        found.map(|found| found.map(|address| address.ip()).collect())
+    };
+    match tokio::task::spawn_blocking(look_up).await {
+        Ok(found) => found.map_err(|error: std::io::Error| error.to_string()),
+        Err(error) => Err(error.to_string()),
     }
 }

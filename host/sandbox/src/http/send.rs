@@ -23,6 +23,7 @@ type Outcome = std::result::Result<Response, Error>;
 impl Host for Guest {
     fn send(&mut self, request: Request) -> Result<Outcome> {
         self.refuse_in_describe("http")?;
+        self.lifted(lifted_bytes(&request));
         let began = Instant::now();
         let host = reqwest::Url::parse(&request.url).map_or(String::new(), |url| origin(&url));
         let outcome = self.requested(request);
@@ -94,6 +95,12 @@ impl Guest {
             }
         }
     }
+}
+
+fn lifted_bytes(request: &Request) -> usize {
+    let headers = request.headers.iter().map(|h| h.name.len() + h.value.len());
+    let fields: usize = headers.sum();
+    request.method.len() + request.url.len() + fields + request.body.len()
 }
 
 /// Waits on this thread for an exchange on the runtime's.

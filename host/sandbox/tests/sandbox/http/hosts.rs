@@ -129,6 +129,20 @@ fn a_granted_name_with_a_private_address_is_not_dialled() {
 }
 
 #[test]
+fn where_no_name_server_is_configured_the_system_is_asked_and_its_answer_is_checked() {
+    let server = Server::start(|_| ok("here"));
+    let url = format!("http://localhost:{}", server.address.port());
+    let refusing = caller(grant(json!({"allow": [url]})));
+    let refused = said(&refusing, &json!({"url": url}));
+    assert!(
+        refused.starts_with("not-granted: localhost has the"),
+        "{refused}"
+    );
+    assert_eq!(said(&caller(local(&url)), &json!({"url": url})), "200");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
 fn of_several_addresses_only_those_that_may_be_dialled_are() {
     let server = Server::start_on([127, 0, 0, 3].into(), 0, |_| ok("third"));
     let port = server.address.port();

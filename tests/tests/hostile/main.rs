@@ -3,13 +3,17 @@
 //! the operator's log says what happened.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod network;
+mod quotas;
+
 use std::time::Duration;
 
 use carillon_tests::child::wait_until;
 use carillon_tests::events;
 use carillon_tests::host::{Host, Setup, guest};
-use carillon_tests::kafka::Kafka;
+use carillon_tests::kafka::{Kafka, Record};
 use carillon_tests::store::Contents;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// Enough to show that the lane goes on after each.
@@ -55,7 +59,7 @@ async fn check(name: &str, fate: Fate, log_words: &[&str]) {
         .await
         .unwrap();
 
-    let contents = settled(&host, kafka).await;
+    let contents = settled(&host, kafka, "booking-events").await;
 
     let echoed = contents
         .decisions
@@ -100,18 +104,85 @@ async fn check(name: &str, fate: Fate, log_words: &[&str]) {
     );
 }
 
+/// A guest beside `echo` on a topic of its own, with as many events as it needs, each with what
+/// the guest is to do.
+struct Case {
+    name: &'static str,
+    guest: &'static str,
+    /// Tables of the configuration.
+    config: String,
+    /// What each event's `eventData` has besides.
+    data: Vec<Value>,
+}
+
+/// How a case came out.
+struct Outcome {
+    host: Host,
+    contents: Contents,
+    /// What the guest told of each event, in order.
+    titles: Vec<String>,
+}
+
+impl Case {
+    async fn run(self) -> Outcome {
+        let kafka = kafka().await;
+        let name = self.name;
+        kafka.create_topic(name, 1).await.unwrap();
+        let records: Vec<Record> = (0..)
+            .zip(&self.data)
+            .map(|(n, data)| asking(name, n, data))
+            .collect();
+        let count = records.len();
+        kafka.produce(records).await.unwrap();
+        let config = self.config;
+        let host = Setup::host(kafka)
+            .config(&format!(
+                "group_id = \"{name}\"\n[notification_service.kafka.topics]\nbooking_events = \"{name}\"\n{config}\n"
+            ))
+            .plugin(guest("echo"))
+            .plugin(guest(self.guest))
+            .start()
+            .await
+            .unwrap();
+        let contents = settled(&host, kafka, name).await;
+        let echoed = contents.decisions.iter().filter(|(by, ..)| by == "echo");
+        assert_eq!(echoed.count(), count, "echo heard every event");
+        let own = contents
+            .entries()
+            .filter(|entry| entry.plugin == self.guest);
+        let mut own: Vec<_> = own.collect();
+        own.sort_by_key(|entry| entry.record_offset);
+        let titles = own.iter().map(|entry| entry.title.clone()).collect();
+        Outcome {
+            host,
+            contents,
+            titles,
+        }
+    }
+}
+
+/// An event with further fields in its `eventData`.
+fn asking(topic: &str, number: u32, data: &Value) -> Record {
+    let mut record = events::bookings_of("user-1", number..number + 1).remove(0);
+    let mut value: Value = serde_json::from_slice(&record.value).unwrap();
+    for (key, field) in data.as_object().unwrap() {
+        value["eventData"][key] = json!(field);
+    }
+    record.topic = topic.to_owned();
+    record.value = value.to_string().into_bytes();
+    record
+}
+
 /// The store once every lane has passed the last record.
-async fn settled(host: &Host, kafka: &Kafka) -> Contents {
-    let ends = kafka.ends("booking-events").await.unwrap();
+async fn settled(host: &Host, kafka: &Kafka, topic: &str) -> Contents {
+    let ends = kafka.ends(topic).await.unwrap();
     let data = host.data();
     let reached = wait_until(
         "every lane to pass the last record",
         Duration::from_secs(60),
         async || {
             let contents = Contents::read(&data).await?;
-            Ok(contents
-                .has_reached("booking-events", &ends)
-                .then_some(contents))
+            Ok(contents.has_reached(topic, &ends).then_some(contents))
         },
     );
     reached
@@ -215,8 +286,14 @@ async fn an_import_that_the_host_does_not_have_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn http_is_refused_by_name_until_it_is_there() {
-    check("http-caller", Fate::Refused, &["carillon:plugin/http"]).await;
+async fn http_is_refused_by_name_until_a_host_is_granted() {
+    let table = "[plugins.http-caller.http] allow";
+    check(
+        "http-caller",
+        Fate::Refused,
+        &["carillon:plugin/http", table],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -179,21 +179,20 @@ impl Client {
             let offset = sub["offset"].as_u64().unwrap_or_default();
             let recovered = sub["recovered"].as_bool().unwrap_or_default();
             let publications = sub["publications"].as_array().cloned().unwrap_or_default();
-            if let Some(before) = from.get(&channel) {
+            let before = from.get(&channel);
+            if before.is_some() {
                 self.recovered.insert(channel.clone(), recovered);
-                if recovered {
-                    self.positions.insert(channel.clone(), before.clone());
-                }
             }
+            // The reply says where the client stands before what it recovers.
+            ensure!(
+                !recovered || before.is_some_and(|before| before.offset == offset),
+                "{channel}: recovered from {offset}, and {before:?} was asked for"
+            );
+            let position = Position { epoch, offset };
+            self.positions.insert(channel.clone(), position);
             for publication in &publications {
                 self.take_publication(&channel, publication)?;
             }
-            let reached = self.positions.get(&channel).map(|position| position.offset);
-            ensure!(
-                !recovered || reached == Some(offset),
-                "{channel}: recovered up to {reached:?}, but the reply says {offset}"
-            );
-            self.positions.insert(channel, Position { epoch, offset });
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ pub struct Setup {
     config: String,
     plugins: Vec<PathBuf>,
     arguments: Vec<String>,
+    ready_bound: Duration,
 }
 
 impl Setup {
@@ -51,6 +52,7 @@ impl Setup {
             config: String::new(),
             plugins: Vec::new(),
             arguments: Vec::new(),
+            ready_bound: READY_BOUND,
         }
     }
 
@@ -83,6 +85,13 @@ auto_offset_reset = \"earliest\"
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// How long a start may take, where it is more than usual.
+    #[must_use]
+    pub fn ready_bound(mut self, bound: Duration) -> Self {
+        self.ready_bound = bound;
         self
     }
 
@@ -212,7 +221,7 @@ impl Host {
     /// When the process ends or the bound passes; the end of the log is part of the message.
     pub async fn wait_ready(&mut self) -> Result<()> {
         let client = http()?;
-        let waited = wait_until("carillon to be ready", READY_BOUND, async || {
+        let waited = wait_until("carillon to be ready", self.setup.ready_bound, async || {
             if !self.child.is_running() {
                 return Ok(Some(false));
             }

@@ -4,7 +4,7 @@
 //! binary, [`operate`] operates it, [`client`] speaks the gateway's WebSocket protocol and
 //! [`audience`] is many such clients, [`bookings`] speaks its booking API, [`proxy`] is a network
 //! that can be cut, [`web`] and [`dns`] are what plugins find on the network, [`pace`] produces at
-//! a rate, [`store`] reads what the host wrote. Nothing here links a crate of the host: the tests
+//! a rate and [`measure`] prints tables, [`store`] reads what the host wrote. Nothing here links a crate of the host: the tests
 //! see what a user sees.
 
 pub mod audience;
@@ -15,6 +15,7 @@ pub mod dns;
 pub mod events;
 pub mod host;
 pub mod kafka;
+pub mod measure;
 pub mod node;
 pub mod operate;
 pub mod pace;

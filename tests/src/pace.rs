@@ -10,7 +10,6 @@ use rdkafka::producer::{BaseProducer, Producer};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::events::Numbered;
 use crate::kafka::{Kafka, Record, send};
 
 /// How long what was handed to the producer may take at the end.
@@ -58,7 +57,7 @@ pub fn produce(
     Ok(())
 }
 
-/// Numbered events that go on until they are ended.
+/// Events that go on until they are ended.
 #[derive(Debug)]
 pub struct Flow {
     times: SendTimes,
@@ -67,18 +66,22 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Begins with the event number `first`.
+    /// Begins with the event number 0.
     ///
     /// # Errors
     /// When no producer can be made.
-    pub fn start(kafka: &Kafka, events: Numbered, first: u32, a_second: u32) -> Result<Self> {
+    pub fn start(
+        kafka: &Kafka,
+        a_second: u32,
+        event: impl Fn(u32) -> Record + Send + 'static,
+    ) -> Result<Self> {
         let producer = kafka.prompt_producer()?;
         let (times, ending) = (SendTimes::default(), Arc::new(AtomicBool::new(false)));
         let (noted, asked) = (times.clone(), Arc::clone(&ending));
         let producing = tokio::task::spawn_blocking(move || {
-            let mut next = first;
+            let mut next = 0;
             let records = std::iter::from_fn(|| {
-                let record = (!asked.load(Ordering::Acquire)).then(|| events.record(next));
+                let record = (!asked.load(Ordering::Acquire)).then(|| event(next));
                 next += u32::from(record.is_some());
                 record
             });
@@ -98,7 +101,7 @@ impl Flow {
         self.times.clone()
     }
 
-    /// Ends it; answers the number after the last event, which all are in the broker then.
+    /// Ends it; answers how many there were, all of which are in the broker then.
     ///
     /// # Errors
     /// When one could not be sent.

@@ -177,13 +177,7 @@ async fn scan(
     let mut next = marks.low;
     while next < marks.high {
         let stretch = readers
-            .read(
-                partition,
-                next,
-                marks.high,
-                SCANNED_AT_ONCE,
-                SCANNED_BYTES,
-            )
+            .read(partition, next, marks.high, SCANNED_AT_ONCE, SCANNED_BYTES)
             .await
             .map_err(|error| BusError::Config {
                 section: "notification_service.kafka",

@@ -1,14 +1,13 @@
 //! Readers for those who read a partition at a place of their own.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use crate::cluster::Cluster;
 use crate::config::ConsumerConfig;
@@ -24,8 +23,8 @@ const WATERMARK_PATIENCE: Duration = Duration::from_secs(10);
 pub struct ReaderPool {
     cluster: Cluster,
     config: ConsumerConfig,
-    idle: Mutex<Vec<Reader>>,
-    turns: Semaphore,
+    idle: Arc<Mutex<Vec<Reader>>>,
+    turns: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for ReaderPool {
@@ -59,8 +58,8 @@ impl ReaderPool {
         Self {
             cluster: cluster.clone(),
             config: config.clone(),
-            idle: Mutex::default(),
-            turns: Semaphore::new(readers.max(1)),
+            idle: Arc::default(),
+            turns: Arc::new(Semaphore::new(readers.max(1))),
         }
     }
 
@@ -88,9 +87,8 @@ impl ReaderPool {
             partition: id.partition,
             reason,
         };
-        let _turn: SemaphorePermit<'_> = self
-            .turns
-            .acquire()
+        let turn = Arc::clone(&self.turns)
+            .acquire_owned()
             .await
             .map_err(|error| failed(error.to_string()))?;
         let idle = self.take(id, offset);
@@ -99,22 +97,22 @@ impl ReaderPool {
             None => self.open().map_err(|error| failed(error.to_string()))?,
         };
         let task = {
-            let id = id.clone();
+            let (id, idle) = (id.clone(), Arc::clone(&self.idle));
             tokio::task::spawn_blocking(move || {
                 let mut reader = reader;
                 let result = reader.read(&id, offset, until, max_records, max_bytes);
                 if result.is_err() {
                     reader.place = None;
                 }
-                (reader, result)
+                // Also when nobody waits any more: the turn ends when the reading does.
+                idle.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(reader);
+                drop(turn);
+                result
             })
         };
-        let (reader, result) = task.await.map_err(|error| failed(error.to_string()))?;
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(reader);
-        result
+        task.await.map_err(|error| failed(error.to_string()))?
     }
 
     fn take(&self, id: &PartitionId, offset: i64) -> Option<Reader> {

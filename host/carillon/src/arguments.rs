@@ -1,6 +1,7 @@
 //! What can be asked on the command line.
 
 mod operate;
+mod plugin;
 mod time;
 
 use std::net::SocketAddr;
@@ -9,10 +10,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use operate::{
-    AuditOptions, DeadLettersCommand, DiffOptions, ExplainOptions, LetterOptions, LettersChoice,
-    LettersFilter, LettersOptions, LettersPurgeOptions, LettersReplayOptions, ListOptions,
-    LoadOptions, LogsOptions, NameOptions, PluginCommand, Remote, RemoveOptions, ReplayOptions,
-    RollbackOptions, SettingsOptions, StateFate,
+    AuditOptions, DeadLettersCommand, ExplainOptions, LetterOptions, LettersChoice, LettersFilter,
+    LettersOptions, LettersPurgeOptions, LettersReplayOptions, NameOptions, Remote,
+};
+pub(crate) use plugin::{
+    DiffOptions, ListOptions, LoadOptions, LogsOptions, PluginCommand, RemoveOptions,
+    ReplayOptions, RollbackOptions, SettingsOptions, StateFate,
 };
 
 /// Turns the events of a booking service into notifications, decided by sandboxed

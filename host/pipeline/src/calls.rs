@@ -103,9 +103,7 @@ impl<'a> Sessions<'a> {
                 Code::DirectRequests => None,
             },
             canary: match (&handler.role, purpose) {
-                (Role::Shared(canary), Purpose::Live) => {
-                    Some((&**canary, open(&canary.plugin)))
-                }
+                (Role::Shared(canary), Purpose::Live) => Some((&**canary, open(&canary.plugin))),
                 _ => None,
             },
         }
@@ -238,7 +236,12 @@ impl Run {
             Step::Call { index, attempt } => {
                 let item = &batch.items[index];
                 let Ok(decoded) = &item.content else { return };
-                let called = self.call(handler, sessions, memory, item, decoded, attempt);
+                let mut called =
+                    self.call_canary(handler, sessions, memory, item, decoded, attempt);
+                if called.is_none() {
+                    called = Some(self.call(sessions, memory, item, decoded, attempt));
+                }
+                let Some(called) = called else { return };
                 memory.settle(matches!(called.answer, Ok(Answer::Handled(_))));
                 self.take_answer(handler, &batch, index, decoded, attempt, called);
             }
@@ -248,7 +251,9 @@ impl Run {
         }
     }
 
-    fn call<'a>(
+    /// Asks the candidate, if the event is its. What it does not handle is the active version's to
+    /// decide, at once: a candidate never makes a dead letter, and holds nothing up.
+    fn call_canary<'a>(
         &mut self,
         handler: &Handler,
         sessions: &mut Sessions<'a>,
@@ -256,42 +261,77 @@ impl Run {
         item: &Item,
         decoded: &Decoded,
         attempt: u32,
-    ) -> Called<'a> {
-        // The last attempt is the active version's: no event is given up because of a candidate.
-        let canary = match &mut sessions.canary {
-            Some((canary, session))
-                if attempt < self.plan.max_attempts
-                    && canary.takes(&handler.name, item, decoded) =>
-            {
-                Some((*canary, session))
+    ) -> Option<Called<'a>> {
+        let (canary, session) = sessions.canary.as_mut()?;
+        if !canary.takes(&handler.name, item, decoded) {
+            return None;
+        }
+        let event = guest_event(&self.plan.batch, item, decoded, attempt);
+        let call = session.handle(&event, memory.for_call(item.record.timestamp_ms));
+        let took_us = u32::try_from(call.took.as_micros()).unwrap_or(u32::MAX);
+        self.canary_sample.took_us.push(took_us);
+        let failure = match call.answer {
+            Ok(Answer::Handled(_)) => {
+                return Some(Called {
+                    answer: call.answer,
+                    took_us,
+                    canary: Some(*canary),
+                });
             }
-            _ => None,
+            Ok(Answer::Reject(reason)) => Failure {
+                code: "rejected",
+                reason,
+            },
+            Ok(Answer::Retry(reason)) => Failure {
+                code: "retry",
+                reason,
+            },
+            Err(fault) => Failure {
+                code: fault.code(),
+                reason: fault.to_string(),
+            },
         };
-        let (canary, session) = match canary {
-            Some((canary, session)) => (Some(canary), Some(session)),
-            None => (None, sessions.active.as_mut()),
-        };
-        let Some(session) = session else {
-            let answer = Ok(direct::handle(&decoded.event));
+        memory.settle(false);
+        self.canary_sample.faults += 1;
+        let batch = Arc::clone(&self.plan.batch);
+        self.say(
+            handler,
+            Some(canary),
+            &batch,
+            item,
+            decoded,
+            attempt,
+            &failure,
+        );
+        canary
+            .rule
+            .fault(&format!("{}: {}", failure.code, failure.reason));
+        None
+    }
+
+    fn call<'a>(
+        &mut self,
+        sessions: &mut Sessions<'a>,
+        memory: &Memory,
+        item: &Item,
+        decoded: &Decoded,
+        attempt: u32,
+    ) -> Called<'a> {
+        let Some(session) = sessions.active.as_mut() else {
             return Called {
-                answer,
+                answer: Ok(direct::handle(&decoded.event)),
                 took_us: 1,
-                canary,
+                canary: None,
             };
         };
         let event = guest_event(&self.plan.batch, item, decoded, attempt);
         let call = session.handle(&event, memory.for_call(item.record.timestamp_ms));
         let took_us = u32::try_from(call.took.as_micros()).unwrap_or(u32::MAX);
-        let sample = if canary.is_some() {
-            &mut self.canary_sample
-        } else {
-            &mut self.sample
-        };
-        sample.took_us.push(took_us);
+        self.sample.took_us.push(took_us);
         Called {
             answer: call.answer,
             took_us,
-            canary,
+            canary: None,
         }
     }
 
@@ -305,13 +345,15 @@ impl Run {
         called: Called<'_>,
     ) {
         self.record(handler, batch, index, decoded, &called);
-        let version = called.canary.map_or(handler.version, |canary| canary.version);
+        let version = called
+            .canary
+            .map_or(handler.version, |canary| canary.version);
         let item = &batch.items[index];
         let failure = match called.answer {
             Ok(Answer::Handled(actions)) => {
                 self.count(called.canary).handled += 1;
-                if called.canary.is_none() && self.is_live() {
-                    handler.plugin.gate.healthy();
+                if called.canary.is_none() {
+                    self.answered(handler);
                 }
                 handler.plugin.counters.handled.increment(1);
                 let effects = if matches!(handler.role, Role::Shadow(_)) {
@@ -320,7 +362,14 @@ impl Run {
                     effects(handler, version, batch, item, decoded, actions)
                 };
                 let actions = u32::try_from(effects.len()).unwrap_or(u32::MAX);
-                self.decide(handler.id, version, batch, item, decoded, (Outcome::Handled, actions, attempt));
+                self.decide(
+                    handler.id,
+                    version,
+                    batch,
+                    item,
+                    decoded,
+                    (Outcome::Handled, actions, attempt),
+                );
                 self.gathered_bytes += effects.iter().map(size_bytes).sum::<usize>();
                 self.result
                     .effects
@@ -329,11 +378,13 @@ impl Run {
             }
             Ok(Answer::Reject(reason)) => {
                 handler.plugin.counters.rejected.increment(1);
+                // To refuse an event is an answer.
+                self.answered(handler);
                 let failure = Failure {
                     code: "rejected",
                     reason,
                 };
-                self.say(handler, called.canary, batch, item, decoded, attempt, &failure);
+                self.say(handler, None, batch, item, decoded, attempt, &failure);
                 self.give_up(handler, version, batch, index, decoded, attempt, failure);
                 return;
             }
@@ -356,15 +407,13 @@ impl Run {
                 }
             }
         };
-        self.count(called.canary).faults += 1;
-        self.say(handler, called.canary, batch, item, decoded, attempt, &failure);
+        self.sample.faults += 1;
+        self.say(handler, None, batch, item, decoded, attempt, &failure);
         let reason = format!("{}: {}", failure.code, failure.reason);
-        match (called.canary, &handler.role) {
-            (Some(canary), _) => canary.rule.fault(&reason),
-            (None, Role::Shadow(rule)) => rule.fault(&reason),
-            (None, _) if self.is_live() => handler.plugin.gate.fault(&reason),
-            // What old events do says nothing about the lanes.
-            (None, _) => {}
+        match &handler.role {
+            Role::Shadow(rule) => rule.fault(&reason),
+            _ if self.counts_for_gate(handler) => handler.plugin.gate.fault(&reason),
+            _ => {}
         }
         let probing = matches!(self.plan.purpose, Purpose::Probe);
         if self.notes_faults(handler) || (attempt >= self.plan.max_attempts && !probing) {
@@ -386,9 +435,16 @@ impl Run {
         }
     }
 
-    /// Whether a lane goes on with it.
-    fn is_live(&self) -> bool {
-        matches!(self.plan.purpose, Purpose::Live | Purpose::Probe)
+    fn answered(&self, handler: &Handler) {
+        if self.counts_for_gate(handler) {
+            handler.plugin.gate.healthy();
+        }
+    }
+
+    /// Whether the lanes' standing hangs on it: what old events do says nothing about them, and
+    /// what a version did that has given way nothing about its successor.
+    fn counts_for_gate(&self, handler: &Handler) -> bool {
+        matches!(self.plan.purpose, Purpose::Live | Purpose::Probe) && !handler.is_retired()
     }
 
     /// Whether a fault is noted and the run goes on.
@@ -422,7 +478,14 @@ impl Run {
             self.result.failures.push((index, failure));
             return;
         }
-        self.decide(handler.id, version, batch, item, decoded, (Outcome::DeadLettered, 0, attempt));
+        self.decide(
+            handler.id,
+            version,
+            batch,
+            item,
+            decoded,
+            (Outcome::DeadLettered, 0, attempt),
+        );
         if matches!(handler.role, Role::Shadow(_)) {
             return;
         }

@@ -92,10 +92,7 @@ fn shown(notification: &Notification) -> Value {
     let further = [
         ("data", data.as_ref().map(|data| json!(data))),
         ("link", link.as_ref().map(|link| json!(link))),
-        (
-            "channels",
-            (!channels.is_empty()).then(|| json!(channels)),
-        ),
+        ("channels", (!channels.is_empty()).then(|| json!(channels))),
         ("collapseKey", collapse_key.as_ref().map(|key| json!(key))),
         ("deliverAtMs", deliver_at_ms.map(|at| json!(at))),
         ("expiresAtMs", expires_at_ms.map(|at| json!(at))),

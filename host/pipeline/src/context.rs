@@ -8,12 +8,12 @@ use carillon_store::{RetryState, Store};
 use tokio::sync::watch;
 
 use crate::backoff::{now_ms, pause};
+use crate::board::Board;
 use crate::committer::Committer;
 use crate::config::PipelineConfig;
+use crate::handler::Handler;
 use crate::health::Health;
 use crate::offsets::Offsets;
-use crate::board::Board;
-use crate::handler::Handler;
 use crate::table::PluginTable;
 use crate::workers::Workers;
 

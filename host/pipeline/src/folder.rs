@@ -11,21 +11,26 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
 use crate::config::WatchConfig;
-use crate::operations::model::{LoadRequest, OperationError, Operator, RunAs, StartAt};
 use crate::operations::Operations;
+use crate::operations::model::{LoadRequest, OperationError, Operator, RunAs, StartAt};
 use crate::trust::read_signature;
 
 /// Files beyond this many are not looked at.
 const MAX_FILES: usize = 10_000;
+/// A signature has 64 bytes, raw or in base64.
+const SIGNATURE_BYTES: u64 = 1_024;
 
 /// What can be seen of a file without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
     bytes: u64,
     changed: Option<SystemTime>,
+    /// When the signature beside it changed, if there is one.
+    signed: Option<SystemTime>,
 }
 
 struct Seen {
@@ -54,14 +59,14 @@ pub(crate) struct Folder {
     config: WatchConfig,
     operations: Operations,
     seen: HashMap<PathBuf, Seen>,
-    /// What each file last gave, by its name: a restart does not load it again.
-    given: HashMap<String, String>,
 }
 
 /// How reading a file came out.
 enum Read {
     /// There is nothing more to do with it as it is.
     Done,
+    /// It is tried again soon.
+    Later,
     /// It is cut off.
     Incomplete(String),
 }
@@ -72,7 +77,6 @@ impl Folder {
         path: &Path,
         config: WatchConfig,
         operations: Operations,
-        given: HashMap<String, String>,
     ) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         Ok(Self {
@@ -80,27 +84,26 @@ impl Folder {
             config,
             operations,
             seen: HashMap::new(),
-            given,
         })
     }
 
     /// Takes in what lies there already, without waiting for it to settle.
     pub(crate) async fn take_in(&mut self) {
-        self.look(Duration::ZERO).await;
+        self.look(Duration::ZERO, Occasion::Start).await;
     }
 
     /// Runs for ever.
     pub(crate) async fn watch(mut self) {
-        let mut ticks =
-            tokio::time::interval(Duration::from_millis(self.config.every_ms.max(10)));
+        let mut ticks = tokio::time::interval(Duration::from_millis(self.config.every_ms.max(10)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.look(Duration::from_millis(self.config.settle_ms)).await;
+            let settle = Duration::from_millis(self.config.settle_ms);
+            self.look(settle, Occasion::Change).await;
         }
     }
 
-    async fn look(&mut self, settle: Duration) {
+    async fn look(&mut self, settle: Duration, occasion: Occasion) {
         let files = match list(&self.path) {
             Ok(files) => files,
             Err(error) => {
@@ -125,10 +128,11 @@ impl Folder {
             // What is cut off stays so until it changes.
             let read = match seen.incomplete.clone() {
                 Some(reason) => Read::Incomplete(reason),
-                None => self.read(&path, look).await,
+                None => self.read(&path, look, occasion).await,
             };
             match read {
                 Read::Done => self.done(&path),
+                Read::Later => {}
                 Read::Incomplete(reason)
                     if quiet >= Duration::from_millis(self.config.incomplete_ms) =>
                 {
@@ -150,7 +154,7 @@ impl Folder {
         }
     }
 
-    async fn read(&mut self, path: &Path, look: Look) -> Read {
+    async fn read(&mut self, path: &Path, look: Look, occasion: Occasion) -> Read {
         let limit = self.operations.max_binary_bytes();
         if look.bytes > limit as u64 {
             let reason = format!(
@@ -164,7 +168,7 @@ impl Folder {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let (binary, signature) = match read_files(path).await {
+        let (binary, signature) = match read_files(path, limit).await {
             Ok(read) => read,
             Err(error) => {
                 self.operations
@@ -178,7 +182,13 @@ impl Folder {
             return Read::Incomplete("it changed while it was read".to_owned());
         }
         let sha256 = hex(&Sha256::digest(&binary));
-        if self.given.get(&name) == Some(&sha256) {
+        let known = match occasion {
+            // What was removed or rolled back since stays so, although the file lies there still.
+            Occasion::Start => self.operations.given_by_file(&name).await.as_ref() == Some(&sha256),
+            // Whoever copies a file here wants it to run.
+            Occasion::Change => self.operations.runs(&sha256),
+        };
+        if known {
             return Read::Done;
         }
         let request = LoadRequest {
@@ -191,21 +201,26 @@ impl Folder {
         };
         let operator = Operator::host("watched folder");
         match self.operations.load_file(request, &operator).await {
-            Ok(_) => self.given(&name, &sha256).await,
+            Ok(_) => self.operations.note_given_file(&name, &sha256).await,
             Err(FileRefused::Incomplete(reason)) => return Read::Incomplete(reason),
             // It would be refused again.
             Err(FileRefused::For(OperationError::Refused(_) | OperationError::Invalid(_))) => {}
             Err(FileRefused::For(error)) => {
-                tracing::warn!(file = %path.display(), %error, "a plugin file is tried again when it changes, or after a restart");
+                tracing::warn!(file = %path.display(), %error, "a plugin file is tried again");
+                return Read::Later;
             }
         }
         Read::Done
     }
+}
 
-    async fn given(&mut self, name: &str, sha256: &str) {
-        self.given.insert(name.to_owned(), sha256.to_owned());
-        self.operations.note_given_file(name, sha256).await;
-    }
+/// Why the folder is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// The host begins; files may lie there from before.
+    Start,
+    /// A file is new, or not as it was.
+    Change,
 }
 
 /// Why a file is not loaded.
@@ -217,11 +232,9 @@ pub(crate) enum FileRefused {
 }
 
 /// The binary, and the signature beside it if there is one.
-async fn read_files(path: &Path) -> io::Result<(Vec<u8>, Option<Vec<u8>>)> {
-    let binary = tokio::fs::read(path).await?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".sig");
-    let signature = match tokio::fs::read(&beside).await {
+async fn read_files(path: &Path, limit: usize) -> io::Result<(Vec<u8>, Option<Vec<u8>>)> {
+    let binary = read_bounded(path, limit as u64 + 1).await?;
+    let signature = match read_bounded(&signature_of(path), SIGNATURE_BYTES).await {
         Ok(bytes) => Some(read_signature(&bytes).map_err(io::Error::other)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
@@ -229,14 +242,28 @@ async fn read_files(path: &Path) -> io::Result<(Vec<u8>, Option<Vec<u8>>)> {
     Ok((binary, signature))
 }
 
+/// Reads no more than `limit` bytes: somebody may be writing without an end.
+async fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    tokio::fs::File::open(path)
+        .await?
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .await?;
+    Ok(bytes)
+}
+
+fn signature_of(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".sig");
+    beside.into()
+}
+
 fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Look)>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)?.take(MAX_FILES) {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_none_or(|extension| extension != "wasm")
-        {
+        if path.extension().is_none_or(|extension| extension != "wasm") {
             continue;
         }
         // Removed meanwhile, or a link to nothing.
@@ -247,6 +274,9 @@ fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Look)>> {
             let look = Look {
                 bytes: data.len(),
                 changed: data.modified().ok(),
+                signed: std::fs::metadata(signature_of(&path))
+                    .and_then(|data| data.modified())
+                    .ok(),
             };
             files.push((path, look));
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use carillon_store::{PluginId, RunState};
+use carillon_store::{PluginId, RunState, TrialId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -16,10 +16,14 @@ use crate::backoff::{now_ms, pause};
 /// What the gates and trials of this host report to the warden, which writes it down.
 #[derive(Debug, Clone)]
 pub(crate) enum Report {
-    /// A run state changed by itself.
-    Changed { plugin: PluginId, state: RunState },
+    /// A run state changed by itself; the gate tells what it is.
+    Changed { plugin: PluginId },
     /// A candidate has made too many faults.
-    TrialFailed { plugin: PluginId, reason: String },
+    TrialFailed {
+        plugin: PluginId,
+        trial: TrialId,
+        reason: String,
+    },
 }
 
 /// Reports that may wait. One more is dropped, and the log has it; run states are written again
@@ -200,8 +204,8 @@ impl Gate {
             }
             RunState::Active | RunState::Paused { .. } => 0,
         };
-        self.put(state.clone(), probe_pause(self.rules, probes));
-        self.report(state);
+        self.put(state, probe_pause(self.rules, probes));
+        self.report();
     }
 
     /// A call has succeeded.
@@ -219,7 +223,7 @@ impl Gate {
                 "a quarantined plugin works again; its lanes go on"
             );
             self.put(RunState::Active, Duration::ZERO);
-            self.report(RunState::Active);
+            self.report();
         }
     }
 
@@ -232,10 +236,9 @@ impl Gate {
         });
     }
 
-    fn report(&self, state: RunState) {
+    fn report(&self) {
         let report = Report::Changed {
             plugin: self.plugin,
-            state,
         };
         if self.reports.try_send(report).is_err() {
             tracing::warn!(
@@ -293,8 +296,15 @@ mod tests {
         assert!(!gate.is_open());
         assert!(matches!(
             reports.try_recv().unwrap(),
-            Report::Changed { state: RunState::Quarantined { reason, .. }, .. } if reason.contains("3 faults in a row") && reason.ends_with('e')
+            Report::Changed { .. }
         ));
+        let RunState::Quarantined { reason, .. } = gate.state() else {
+            panic!("{:?}", gate.state());
+        };
+        assert!(
+            reason.contains("3 faults in a row") && reason.ends_with('e'),
+            "{reason}"
+        );
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ pub(crate) struct Handler {
 /// What all versions of a plugin share.
 pub(crate) struct PluginShared {
     pub(crate) gate: Gate,
-    pub(crate) stats: Stats,
+    pub(crate) stats: Arc<Stats>,
     pub(crate) counters: Counters,
     pub(crate) book: Arc<LogBook>,
 }
@@ -89,6 +89,7 @@ pub(crate) struct Canary {
     pub(crate) plugin: Plugin,
     pub(crate) version: VersionId,
     pub(crate) label: Arc<str>,
+    pub(crate) subscriptions: Vec<Subscription>,
     /// 1 to 99.
     pub(crate) percent: u8,
     pub(crate) stats: Arc<Stats>,
@@ -109,15 +110,16 @@ pub(crate) struct FaultRule {
 impl FaultRule {
     /// A call has failed.
     pub(crate) fn fault(&self, reason: &str) {
-        let faults = self.faults.fetch_add(1, Ordering::AcqRel) + 1;
-        if faults == self.limit {
+        let faults = self.faults.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        // Again with each further one, should the first report have been lost.
+        if faults >= self.limit {
             let report = Report::TrialFailed {
                 plugin: self.plugin,
+                trial: self.trial,
                 reason: format!("{faults} faults; the last one: {reason}"),
             };
-            if self.reports.try_send(report).is_err() {
-                tracing::warn!("a candidate that fails could not be taken away; abort it by hand");
-            }
+            // A full queue holds such a report already.
+            let _ = self.reports.try_send(report);
         }
     }
 }
@@ -134,6 +136,10 @@ impl Canary {
             .or(event.subject_id.as_deref().map(str::as_bytes))
             .unwrap_or(event.id.as_bytes());
         canary_share(name, key) < u64::from(self.percent)
+            && self
+                .subscriptions
+                .iter()
+                .any(|subscription| subscription.matches(&event.kind))
     }
 }
 

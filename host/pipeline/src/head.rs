@@ -42,13 +42,22 @@ pub(crate) struct Head {
     revoked: watch::Receiver<bool>,
     _working: Working,
     /// Lanes with a cursor of their own, and how the head reaches those that follow.
-    away: HashMap<PluginId, Option<Follower>>,
-    tasks: JoinSet<(PluginId, End)>,
+    away: HashMap<PluginId, Away>,
+    tasks: JoinSet<(PluginId, u64, End)>,
+    /// The number of the last lane that was sent away.
+    serial: u64,
     position: watch::Sender<i64>,
     reach: Arc<Reach>,
     follow: (mpsc::Sender<Follow>, mpsc::Receiver<Follow>),
     /// Which plugins there are and whose gates are open, as this head last arranged its lanes by.
     arranged: Option<u64>,
+}
+
+/// A lane that is away.
+struct Away {
+    /// Of its task; what an earlier task of the same lane still says is not heard.
+    serial: u64,
+    follower: Option<Follower>,
 }
 
 struct Follower {
@@ -102,6 +111,7 @@ impl Head {
             _working: working,
             away: HashMap::new(),
             tasks: JoinSet::new(),
+            serial: 0,
             position,
             reach,
             follow: mpsc::channel(64),
@@ -126,9 +136,7 @@ impl Head {
     }
 
     async fn work(&mut self) -> Result<(), Trouble> {
-        self.context
-            .board
-            .head(&self.id, *self.position.borrow());
+        self.context.board.head(&self.id, *self.position.borrow());
         let mut revoked = self.revoked.clone();
         let mut changes = self.context.plugins.changes();
         loop {
@@ -147,7 +155,7 @@ impl Head {
                 _ = changes.changed() => {}
                 Some(request) = self.follow.1.recv() => self.take_follower(request),
                 Some(ended) = self.tasks.join_next() => self.lane_ended(ended)?,
-                () = tokio::time::sleep(JOIN_IDLE), if self.away.values().any(Option::is_some) => {
+                () = tokio::time::sleep(JOIN_IDLE), if self.away.values().any(|lane| lane.follower.is_some()) => {
                     self.join_idle(&loaded).await?;
                 }
                 records = self.partition.next_batch(records, bytes) => {
@@ -164,12 +172,25 @@ impl Head {
     /// loaded, or waits for the network.
     async fn arrange(&mut self, loaded: &Loaded) -> Result<(), Trouble> {
         let position = *self.position.borrow();
+        // Before the rows: one that is installed in between has its rows then.
+        let known = self.context.store.known_plugins();
         let mut cursors = self
             .context
             .store
             .cursors(self.log, self.id.partition)
             .await?;
         let own: HashSet<PluginId> = cursors.own.iter().map(|(plugin, _)| *plugin).collect();
+        // Who has no row any more was removed; its task ends by itself, and a plugin that was
+        // installed anew since stands here.
+        let gone: Vec<PluginId> = self
+            .away
+            .keys()
+            .copied()
+            .filter(|plugin| !own.contains(plugin))
+            .collect();
+        for plugin in gone {
+            self.forget_lane(plugin);
+        }
         let at_head = |plugin: &PluginId| !own.contains(plugin) && !self.away.contains_key(plugin);
         let may_stay = |plugin: &PluginId| {
             loaded
@@ -177,7 +198,6 @@ impl Head {
                 .get(plugin)
                 .is_some_and(|handler| handler.may_stand_at_head())
         };
-        let known = self.context.store.known_plugins();
         let waiting: Vec<Detached> = known
             .iter()
             .map(|(plugin, _)| *plugin)
@@ -361,12 +381,12 @@ impl Head {
     /// back with this batch.
     fn feed_followers(&mut self, batch: &Arc<Batch>, loaded: &Loaded) -> Vec<PluginId> {
         let joined = self.take_back(batch.start, loaded);
-        for follower in self.away.values_mut() {
-            if let Some(there) = follower
+        for lane in self.away.values_mut() {
+            if let Some(there) = &lane.follower
                 && there.inbox.try_send(Arc::clone(batch)).is_err()
             {
                 // Too far behind, or gone: it reads by itself and asks again.
-                *follower = None;
+                lane.follower = None;
             }
         }
         joined
@@ -377,23 +397,21 @@ impl Head {
         let mut joined: Vec<PluginId> = self
             .away
             .iter()
-            .filter(|(plugin, follower)| {
-                let caught_up = follower.as_ref().is_some_and(|there| {
-                    there.inbox.capacity() == there.inbox.max_capacity()
-                        && there.progress.done_to.load(Ordering::Acquire) == position
-                });
+            .filter(|(plugin, lane)| {
                 let handler = loaded.handlers.get(plugin);
-                caught_up && handler.is_some_and(|handler| handler.may_stand_at_head())
+                handler.is_some_and(|handler| handler.may_stand_at_head())
+                    && lane.follower.as_ref().is_some_and(|there| {
+                        there.inbox.capacity() == there.inbox.max_capacity()
+                            && there.progress.done_to.load(Ordering::Acquire) == position
+                            // Last, since it takes effect: the lane may be letting go.
+                            && there.progress.join()
+                    })
             })
             .map(|(plugin, _)| *plugin)
             .collect();
         joined.sort_unstable();
         for plugin in &joined {
-            if let Some(Some(there)) = self.away.remove(plugin) {
-                there.progress.joined.store(true, Ordering::Release);
-            }
-            self.reach.ended(*plugin);
-            self.context.board.lane_ended(&self.id, *plugin);
+            self.forget_lane(*plugin);
         }
         joined
     }
@@ -509,10 +527,15 @@ impl Head {
 
     /// From here on a lane goes on by itself. If it stood in `batch`, it follows at once.
     fn send_away(&mut self, handler: &Arc<Handler>, cursor: Cursor, batch: Option<Arc<Batch>>) {
-        let following = batch.is_some().then(|| self.follower(handler.id));
-        if following.is_none() {
-            self.away.insert(handler.id, None);
-        }
+        self.serial += 1;
+        let serial = self.serial;
+        let (follower, following) = if batch.is_some() {
+            let (follower, following) = self.follower();
+            (Some(follower), Some(following))
+        } else {
+            (None, None)
+        };
+        self.away.insert(handler.id, Away { serial, follower });
         self.reach.lane(handler.id, cursor.next);
         let retry = cursor.retry.as_ref();
         self.context.board.lane(
@@ -524,6 +547,7 @@ impl Head {
         let lane = Lane {
             context: Arc::clone(&self.context),
             handler: Arc::clone(handler),
+            serial,
             partition: self.id.clone(),
             log: self.log,
             cursor: cursor.next,
@@ -537,48 +561,60 @@ impl Head {
             one_by_one_until: 0,
         };
         let plugin = handler.id;
-        self.tasks.spawn(async move { (plugin, lane.run().await) });
+        self.tasks
+            .spawn(async move { (plugin, serial, lane.run().await) });
     }
 
-    fn follower(&mut self, plugin: PluginId) -> Following {
+    fn follower(&self) -> (Follower, Following) {
         let (inbox, receiver) = mpsc::channel(INBOX);
         let progress = Arc::new(FollowProgress::default());
         progress.done_to.store(-1, Ordering::Release);
-        self.away.insert(
-            plugin,
-            Some(Follower {
-                inbox,
-                progress: Arc::clone(&progress),
-            }),
-        );
-        Following {
+        let follower = Follower {
+            inbox,
+            progress: Arc::clone(&progress),
+        };
+        let following = Following {
             from: *self.position.borrow(),
             inbox: receiver,
             progress,
-        }
+        };
+        (follower, following)
     }
 
     fn take_follower(&mut self, request: Follow) {
-        let following = self.follower(request.plugin);
-        // The lane may have ended meanwhile.
-        let _ = request.answer.send(following);
+        let (follower, following) = self.follower();
+        let lane = self.away.get_mut(&request.plugin);
+        // One whose place was given to another task gets no answer, and ends at its next commit.
+        if let Some(lane) = lane.filter(|lane| lane.serial == request.serial) {
+            lane.follower = Some(follower);
+            // It may have ended meanwhile.
+            let _ = request.answer.send(following);
+        }
     }
 
-    fn lane_ended(&mut self, ended: Result<(PluginId, End), JoinError>) -> Result<(), Trouble> {
-        let (plugin, end) = ended?;
+    fn forget_lane(&mut self, plugin: PluginId) {
+        self.away.remove(&plugin);
+        self.reach.ended(plugin);
+        self.context.board.lane_ended(&self.id, plugin);
+    }
+
+    fn lane_ended(
+        &mut self,
+        ended: Result<(PluginId, u64, End), JoinError>,
+    ) -> Result<(), Trouble> {
+        let (plugin, serial, end) = ended?;
+        let current = self
+            .away
+            .get(&plugin)
+            .is_some_and(|lane| lane.serial == serial);
         match end {
-            End::Joined => {}
+            _ if !current => {}
             // Its row is gone, or somebody else's: the store tells where it stands now.
-            End::Left => {
-                self.away.remove(&plugin);
-                self.reach.ended(plugin);
-                self.context.board.lane_ended(&self.id, plugin);
+            End::Joined | End::Left => {
+                self.forget_lane(plugin);
                 self.arranged = None;
             }
-            End::Stopped => {
-                self.away.insert(plugin, None);
-                self.reach.ended(plugin);
-            }
+            End::Stopped => self.reach.ended(plugin),
         }
         Ok(())
     }

@@ -41,6 +41,12 @@ impl Health {
             .retain(|(partition, _), _| !partitions.contains(partition));
     }
 
+    /// A plugin is gone, and with it what its lanes waited for.
+    pub(crate) fn forget_plugin(&self, name: &str) {
+        self.lock()
+            .retain(|(_, plugin), _| plugin.as_deref() != Some(name));
+    }
+
     /// The reason why not, for a person.
     pub(crate) fn ready(&self) -> Result<(), String> {
         if !self.started.load(Ordering::Acquire) {

@@ -5,7 +5,7 @@
 //! of them, the head takes it back with its next batch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
 use carillon_bus::{PartitionId, ReadError, UnknownPosition};
@@ -39,6 +39,8 @@ const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 /// A request to be handed batches from now on.
 pub(crate) struct Follow {
     pub(crate) plugin: PluginId,
+    /// Which of the plugin's tasks asks.
+    pub(crate) serial: u64,
     pub(crate) answer: oneshot::Sender<Following>,
 }
 
@@ -55,8 +57,34 @@ pub(crate) struct Following {
 pub(crate) struct FollowProgress {
     /// Everything before this offset is committed.
     pub(crate) done_to: AtomicI64,
-    /// The head has taken the lane back.
-    pub(crate) joined: AtomicBool,
+    standing: AtomicU8,
+}
+
+/// Both sides may let go at the same moment: only one of them succeeds.
+const FOLLOWING: u8 = 0;
+const JOINED: u8 = 1;
+const LEFT: u8 = 2;
+
+impl FollowProgress {
+    /// The head takes the lane back; answers whether it still followed.
+    pub(crate) fn join(&self) -> bool {
+        self.change(JOINED)
+    }
+
+    /// The lane goes on by itself; answers whether it may.
+    fn leave(&self) -> bool {
+        self.change(LEFT)
+    }
+
+    fn has_joined(&self) -> bool {
+        self.standing.load(Ordering::Acquire) == JOINED
+    }
+
+    fn change(&self, to: u8) -> bool {
+        self.standing
+            .compare_exchange(FOLLOWING, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
 }
 
 /// How a lane's task ended.
@@ -73,6 +101,8 @@ pub(crate) enum End {
 pub(crate) struct Lane {
     pub(crate) context: Arc<Context>,
     pub(crate) handler: Arc<Handler>,
+    /// Tells this task from an earlier one of the same lane.
+    pub(crate) serial: u64,
     pub(crate) partition: PartitionId,
     pub(crate) log: LogId,
     /// The next record.
@@ -104,39 +134,50 @@ impl Lane {
     }
 
     async fn work(&mut self) -> End {
-        let mut changes = self.context.plugins.changes();
         loop {
-            changes.borrow_and_update();
             let shared = match self.take_up_version() {
                 Ok(shared) => shared,
                 Err(end) => return end,
             };
+            let replaced = replaced(Arc::clone(&self.context), Arc::clone(&self.handler));
+            tokio::pin!(replaced);
             let turn = tokio::select! {
                 turn = self.turn(&shared) => turn,
-                // The sender lives as long as the context.
-                _ = changes.changed() => continue,
+                () = &mut replaced => continue,
+            };
+            let turn = match turn {
+                Ok(turn) => turn,
+                Err(end) => return end,
             };
             let purpose = match turn {
                 Turn::Free => Purpose::Live,
                 Turn::Probe(_) => Purpose::Probe,
             };
             if matches!(purpose, Purpose::Live) {
-                tokio::select! {
-                    () = self.wait_for_retry() => {}
-                    _ = changes.changed() => continue,
+                let waited = tokio::select! {
+                    waited = self.wait_for_retry() => waited,
+                    () = &mut replaced => continue,
                     () = shared.gate.closed() => continue,
+                };
+                if let Err(end) = waited {
+                    return end;
                 }
             }
             let batch = tokio::select! {
                 batch = self.next_batch() => batch,
-                _ = changes.changed() => continue,
+                () = &mut replaced => continue,
                 () = shared.gate.closed(), if matches!(purpose, Purpose::Live) => continue,
             };
             let handled = match batch {
                 Ok(batch) => self
                     .handle(&batch, purpose)
                     .await
-                    .map(|()| (self.cursor < batch.next).then_some(batch)),
+                    // A cursor that was moved by somebody else may stand before the batch.
+                    .map(|()| {
+                        (batch.start..batch.next)
+                            .contains(&self.cursor)
+                            .then_some(batch)
+                    }),
                 Err(end) => Err(end),
             };
             match handled {
@@ -160,12 +201,12 @@ impl Lane {
     }
 
     /// Waits until the lane may go on. A lane that may not holds nothing back meanwhile.
-    async fn turn<'a>(&mut self, shared: &'a PluginShared) -> Turn<'a> {
+    async fn turn<'a>(&mut self, shared: &'a PluginShared) -> Result<Turn<'a>, End> {
         if shared.gate.is_open() {
             self.reach.lane(self.handler.id, self.cursor);
-            return Turn::Free;
+            return Ok(Turn::Free);
         }
-        self.following = None;
+        self.let_go()?;
         self.current = None;
         self.reach.ended(self.handler.id);
         loop {
@@ -180,21 +221,32 @@ impl Lane {
                 continue;
             }
             self.reach.lane(self.handler.id, self.cursor);
-            return turn;
+            return Ok(turn);
         }
     }
 
-    async fn wait_for_retry(&mut self) {
-        let Some(retry) = &self.retry else { return };
+    /// Does not follow the head any more, unless the head has taken the lane back already.
+    fn let_go(&mut self) -> Result<(), End> {
+        match self.following.take() {
+            Some(following) if !following.progress.leave() => Err(End::Joined),
+            _ => Ok(()),
+        }
+    }
+
+    async fn wait_for_retry(&mut self) -> Result<(), End> {
+        let Some(retry) = &self.retry else {
+            return Ok(());
+        };
         let wait = Duration::from_millis(u64::try_from(retry.retry_at_ms - now_ms()).unwrap_or(0));
         // The machine's clock may have been set back since.
         let longest = Duration::from_millis(self.context.config.max_retry_backoff_ms) * 2;
         let wait = wait.min(longest);
         if wait > SHORT_WAIT {
-            self.following = None;
+            self.let_go()?;
             self.current = None;
         }
         tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     async fn next_batch(&mut self) -> Result<Arc<Batch>, End> {
@@ -207,6 +259,7 @@ impl Lane {
                 let (answer, following) = oneshot::channel();
                 let request = Follow {
                     plugin: self.handler.id,
+                    serial: self.serial,
                     answer,
                 };
                 // Without a head the partition is being taken away; `run` notices.
@@ -238,7 +291,7 @@ impl Lane {
             match following.inbox.recv().await {
                 Some(batch) if batch.next <= self.cursor => {}
                 Some(batch) => return Ok(batch),
-                None if following.progress.joined.load(Ordering::Acquire) => {
+                None if following.progress.has_joined() => {
                     return Err(End::Joined);
                 }
                 // The head has let go of it: too far behind.
@@ -295,16 +348,7 @@ impl Lane {
                 let reason = format!(
                     "{what}; choose where to go on with notification_service.kafka.unknown_position = \"earliest\" or \"latest\", and restart"
                 );
-                tracing::error!("{reason}");
-                self.context.board.lane_stopped(
-                    &self.partition,
-                    self.handler.id,
-                    reason.clone(),
-                );
-                self.context
-                    .health
-                    .stopped(&self.partition, Some(&plugin), reason);
-                return Err(End::Stopped);
+                return Err(self.stopped(reason));
             }
         };
         tracing::error!(next, "{what}; it goes on as configured");
@@ -320,12 +364,24 @@ impl Lane {
         match self.context.committer.commit(share, Vec::new()).await {
             None => Err(End::Left),
             Some(Ok(())) => {
-                self.following = None;
+                self.let_go()?;
                 self.moved(next, None);
                 Ok(())
             }
             Some(Err(_)) => self.look_up_place().await,
         }
+    }
+
+    /// Waits for the operator from now on.
+    fn stopped(&self, reason: String) -> End {
+        tracing::error!(plugin = %self.handler.name, partition = %self.partition, "a lane has stopped: {reason}");
+        self.context
+            .board
+            .lane_stopped(&self.partition, self.handler.id, reason.clone());
+        self.context
+            .health
+            .stopped(&self.partition, Some(&self.handler.name), reason);
+        End::Stopped
     }
 
     /// Handles a batch from the cursor on, as far as it goes, and commits.
@@ -447,7 +503,7 @@ impl Lane {
             plugin = %self.handler.name, partition = %self.partition, believed = self.cursor, stored = cursor.next,
             "a lane's cursor was moved by somebody else; it goes on from there"
         );
-        self.following = None;
+        self.let_go()?;
         self.current = None;
         self.moved(cursor.next, cursor.retry);
         Ok(())
@@ -584,8 +640,7 @@ impl Lane {
         reason: &str,
     ) -> Result<(), End> {
         let Some(index) = first else {
-            tracing::error!(plugin = %self.handler.name, reason, "the store refuses a lane's progress; it stays stopped");
-            return Err(End::Stopped);
+            return Err(self.stopped(format!("the store refuses its progress: {reason}")));
         };
         let next = batch.items[index].record.offset + 1;
         let reason = format!("the store refused what the plugin decided: {reason}");
@@ -601,11 +656,25 @@ impl Lane {
             }
             Some(Err(failed)) => match failed.error {
                 ShareError::Refused(reason) => {
-                    tracing::error!(plugin = %self.handler.name, reason, "the store refuses a dead letter; the lane stays stopped");
-                    Err(End::Stopped)
+                    Err(self.stopped(format!("the store refuses a dead letter: {reason}")))
                 }
                 _ => self.look_up_place().await,
             },
+        }
+    }
+}
+
+/// Resolves once another version, or none, is to run in the place of `handler`.
+async fn replaced(context: Arc<Context>, handler: Arc<Handler>) {
+    let mut changes = context.plugins.changes();
+    loop {
+        let now = context.plugins.handler(handler.id);
+        if !now.is_some_and(|now| Arc::ptr_eq(&now, &handler)) {
+            return;
+        }
+        // The sender lives as long as the context.
+        if changes.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -32,10 +32,11 @@ use crate::gate::{Gate, GateRules, Report};
 use crate::handler::{
     Canary, Code, Counters, FaultRule, Handler, HandlerParts, PluginShared, Role,
 };
+use crate::health::Health;
 use crate::log_book::LogBook;
 use crate::state_space::StateSpace;
 use crate::stats::Stats;
-use crate::table::PluginTable;
+use crate::table::{PluginTable, Replaced};
 use crate::trust::Trust;
 use model::{OperationError, Operator};
 
@@ -65,6 +66,7 @@ pub(crate) struct OperationsParts {
     pub(crate) readers: ReaderPool,
     pub(crate) voided: Arc<Notify>,
     pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) health: Arc<Health>,
 }
 
 struct Inner {
@@ -79,6 +81,7 @@ struct Inner {
     readers: ReaderPool,
     voided: Arc<Notify>,
     reports: mpsc::Sender<Report>,
+    health: Arc<Health>,
     slots: Mutex<BTreeMap<String, Slot>>,
     /// One a plugin for as long as the process runs: runs of an old version may still be under way.
     spaces: Mutex<HashMap<PluginId, Arc<StateSpace>>>,
@@ -89,6 +92,8 @@ struct Inner {
     next_replay: AtomicU64,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
+    /// One replay of dead letters at a time, so that none is handled twice.
+    handling_letters: tokio::sync::Mutex<()>,
 }
 
 /// What there is while partitions are being read.
@@ -133,6 +138,7 @@ impl Operations {
             readers,
             voided,
             reports,
+            health,
         } = parts;
         Self {
             inner: Arc::new(Inner {
@@ -147,6 +153,7 @@ impl Operations {
                 readers,
                 voided,
                 reports,
+                health,
                 slots: Mutex::default(),
                 spaces: Mutex::default(),
                 shared: Mutex::default(),
@@ -154,6 +161,7 @@ impl Operations {
                 replays: Mutex::default(),
                 next_replay: AtomicU64::new(1),
                 changing: tokio::sync::Mutex::default(),
+                handling_letters: tokio::sync::Mutex::default(),
             }),
         }
     }
@@ -213,7 +221,10 @@ impl Operations {
             OperationError::NotFound(if known.is_empty() {
                 format!("there is no plugin {name:?}; none is loaded")
             } else {
-                format!("there is no plugin {name:?}; there are {}", known.join(", "))
+                format!(
+                    "there is no plugin {name:?}; there are {}",
+                    known.join(", ")
+                )
             })
         })
     }
@@ -232,20 +243,24 @@ impl Operations {
         if let Some(shared) = all.get(name) {
             return Arc::clone(shared);
         }
+        let shared = Arc::new(PluginShared {
+            gate: self.gate(id, name, state),
+            stats: Arc::new(Stats::default()),
+            counters: Counters::new(name),
+            book: Arc::new(LogBook::default()),
+        });
+        all.insert(name.to_owned(), Arc::clone(&shared));
+        shared
+    }
+
+    fn gate(&self, id: PluginId, name: &str, state: RunState) -> Gate {
         let config = &self.inner.config;
         let rules = GateRules {
             quarantine_after: config.quarantine_after.max(1),
             probe_backoff: std::time::Duration::from_millis(config.probe_backoff_ms.max(1)),
             max_probe_backoff: std::time::Duration::from_millis(config.max_probe_backoff_ms.max(1)),
         };
-        let shared = Arc::new(PluginShared {
-            gate: Gate::new(id, name, state, rules, self.inner.reports.clone()),
-            stats: Stats::default(),
-            counters: Counters::new(name),
-            book: Arc::new(LogBook::default()),
-        });
-        all.insert(name.to_owned(), Arc::clone(&shared));
-        shared
+        Gate::new(id, name, state, rules, self.inner.reports.clone())
     }
 
     fn space(&self, id: PluginId, plugin: &Plugin) -> Option<Arc<StateSpace>> {
@@ -278,15 +293,10 @@ impl Operations {
             .remove(&id);
     }
 
-    /// Lets lanes run what a slot holds; answers the handlers that did before.
-    fn put(&self, slot: &Slot) -> Vec<Arc<Handler>> {
+    /// Lets lanes run what a slot holds; answers what gave way.
+    fn put(&self, slot: &Slot) -> Replaced {
         let Ok(plugin) = &slot.plugin else {
-            return self
-                .inner
-                .table
-                .remove(slot.install.plugin)
-                .into_iter()
-                .collect();
+            return self.inner.table.remove(slot.install.plugin);
         };
         let rule = |trying: &Trying| FaultRule {
             trial: trying.candidate.trial,
@@ -301,7 +311,13 @@ impl Operations {
             Some(trying) => match trying.candidate.mode {
                 carillon_store::TrialMode::Shadow => {
                     let name = format!("{}@shadow", slot.install.name);
-                    let shared = self.shared(trying.candidate.plugin, &name, RunState::Active);
+                    // Its gate never closes; what is said about it stands with the plugin.
+                    let shared = Arc::new(PluginShared {
+                        gate: self.gate(trying.candidate.plugin, &name, RunState::Active),
+                        stats: Arc::clone(&trying.stats),
+                        counters: Counters::new(&name),
+                        book: Arc::clone(&slot.shared.book),
+                    });
                     handlers.push(Handler::new(HandlerParts {
                         id: trying.candidate.plugin,
                         name: name.into(),
@@ -319,6 +335,7 @@ impl Operations {
                     plugin: trying.plugin.clone(),
                     version: trying.candidate.load.version_id,
                     label: trying.candidate.load.version.as_str().into(),
+                    subscriptions: trying.plugin.description().subscriptions.clone(),
                     percent,
                     stats: Arc::clone(&trying.stats),
                     rule: rule(trying),
@@ -341,11 +358,20 @@ impl Operations {
             role,
             plugin: Arc::clone(&slot.shared),
         }));
-        let before = self.inner.table.put(handlers);
-        for handler in &before {
-            handler.retire();
-        }
-        before
+        self.inner.table.put(handlers)
+    }
+
+    /// Does something to its end, whoever waits for it: half of a change must not be left because a
+    /// client has gone away.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Done<T>> + Send + 'static,
+    ) -> Done<T> {
+        tokio::spawn(work).await.unwrap_or_else(|error| {
+            Err(OperationError::Unavailable(format!(
+                "the host failed while it did it, and its log says why: {error}"
+            )))
+        })
     }
 
     /// Writes down what an operator did, or tried.
@@ -398,6 +424,26 @@ impl Operations {
         .await;
     }
 
+    /// Whether this very binary runs.
+    pub(crate) fn runs(&self, sha256: &str) -> bool {
+        self.slots()
+            .values()
+            .any(|slot| slot.install.load.sha256 == sha256)
+    }
+
+    /// What a file of the watched folder gave last.
+    pub(crate) async fn given_by_file(&self, name: &str) -> Option<String> {
+        match self.inner.store.watched_files().await {
+            Ok(files) => files
+                .into_iter()
+                .find_map(|(file, sha256)| (file == name).then_some(sha256)),
+            Err(error) => {
+                tracing::warn!(%error, file = name, "what the folder gave cannot be read");
+                None
+            }
+        }
+    }
+
     /// A file of the watched folder was loaded.
     pub(crate) async fn note_given_file(&self, name: &str, sha256: &str) {
         if let Err(error) = self.inner.store.note_watched_file(name, sha256).await {
@@ -406,6 +452,7 @@ impl Operations {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // It is handed to `map_err`.
 fn unavailable(error: StoreError) -> OperationError {
     OperationError::Unavailable(format!("the store cannot do it at the moment: {error}"))
 }

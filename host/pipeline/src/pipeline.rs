@@ -142,6 +142,7 @@ impl Pipeline {
         let board = Arc::new(Board::default());
         let places = Places::new(&cluster, &consumer);
         let voided = Arc::new(Notify::new());
+        let health = Arc::default();
         let (sender, reports) = mpsc::channel(REPORTS);
         let operations = Operations::new(OperationsParts {
             store: store.clone(),
@@ -155,6 +156,7 @@ impl Pipeline {
             readers: ReaderPool::new(&cluster, &consumer, 1),
             voided: Arc::clone(&voided),
             reports: sender,
+            health: Arc::clone(&health),
         });
         Ok(Self {
             store,
@@ -169,7 +171,7 @@ impl Pipeline {
             voided,
             reports: Some(reports),
             running: None,
-            health: Arc::default(),
+            health,
         })
     }
 
@@ -349,11 +351,12 @@ impl Pipeline {
         let Some((path, config)) = &self.watch else {
             return Ok(None);
         };
-        let given = self.store.watched_files().await?.into_iter().collect();
-        let mut folder = Folder::open(path, config.clone(), self.operations.clone(), given)
-            .map_err(|error| PipelineError::Folder {
-                folder: path.clone(),
-                error,
+        let mut folder =
+            Folder::open(path, config.clone(), self.operations.clone()).map_err(|error| {
+                PipelineError::Folder {
+                    folder: path.clone(),
+                    error,
+                }
             })?;
         folder.take_in().await;
         if self.operations.list().is_empty() {
@@ -391,7 +394,7 @@ impl Pipeline {
             role: Role::Active,
             plugin: Arc::new(PluginShared {
                 gate: Gate::new(id, direct::NAME, RunState::Active, never, reports),
-                stats: Stats::default(),
+                stats: Arc::new(Stats::default()),
                 counters: Counters::new(direct::NAME),
                 book: Arc::default(),
             }),

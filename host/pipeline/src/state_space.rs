@@ -222,7 +222,9 @@ impl StateSpace {
         writes: &HashMap<String, Value>,
     ) -> Option<Ticket> {
         let mut shared = self.lock();
-        if shared.generation != generation {
+        // Two runs may overlap while a version gives way to another that runs on other threads:
+        // the later one has computed from what is not the latest.
+        if shared.generation != generation || shared.next_version != Some(base_version) {
             return None;
         }
         shared.total_bytes = Some(total_bytes);
@@ -378,9 +380,9 @@ impl RunState {
             return None;
         }
         let writes = std::mem::take(&mut run.writes);
-        let ticket = self
-            .space
-            .take_over(run.generation, run.base_version, run.total_bytes, &writes);
+        let ticket =
+            self.space
+                .take_over(run.generation, run.base_version, run.total_bytes, &writes);
         let base_version = run.base_version;
         let plugin = self.space.plugin;
         Some(ticket.map(|ticket| {

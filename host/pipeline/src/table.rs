@@ -1,7 +1,7 @@
 //! The handlers that lanes run, and which of them want an event.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use carillon_events::Kind;
 use carillon_store::PluginId;
@@ -26,6 +26,22 @@ impl Default for PluginTable {
     }
 }
 
+/// Handlers that gave way, and the table that they stood in.
+pub(crate) struct Replaced {
+    handlers: Vec<Arc<Handler>>,
+    table: Weak<Loaded>,
+}
+
+impl Replaced {
+    /// Whether nobody will call them any more: no run of theirs is under way, and no head holds
+    /// the table to make another.
+    pub(crate) fn is_done(&self) -> bool {
+        self.handlers.is_empty()
+            || (self.table.strong_count() == 0
+                && self.handlers.iter().all(|handler| handler.running() == 0))
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Loaded {
     pub(crate) generation: u64,
@@ -39,7 +55,7 @@ const MAX_CACHED_KINDS: usize = 1_000;
 
 impl PluginTable {
     /// Puts handlers in the places of their plugins; answers those that stood there.
-    pub(crate) fn put(&self, handlers: Vec<Handler>) -> Vec<Arc<Handler>> {
+    pub(crate) fn put(&self, handlers: Vec<Handler>) -> Replaced {
         self.change(|all| {
             handlers
                 .into_iter()
@@ -49,20 +65,27 @@ impl PluginTable {
     }
 
     /// Takes a plugin away.
-    pub(crate) fn remove(&self, plugin: PluginId) -> Option<Arc<Handler>> {
-        self.change(|all| all.remove(&plugin))
+    pub(crate) fn remove(&self, plugin: PluginId) -> Replaced {
+        self.change(|all| all.remove(&plugin).into_iter().collect())
     }
 
     /// Makes lanes look again at where they belong.
     pub(crate) fn touch(&self) {
-        self.change(|_| ());
+        self.change(|_| Vec::new());
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut HashMap<PluginId, Arc<Handler>>) -> T) -> T {
+    fn change(
+        &self,
+        change: impl FnOnce(&mut HashMap<PluginId, Arc<Handler>>) -> Vec<Arc<Handler>>,
+    ) -> Replaced {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let mut handlers = inner.handlers.clone();
-        let changed = change(&mut handlers);
+        let replaced = change(&mut handlers);
+        for handler in &replaced {
+            handler.retire();
+        }
         let generation = inner.generation + 1;
+        let table = Arc::downgrade(&inner);
         *inner = Arc::new(Loaded {
             generation,
             handlers,
@@ -70,7 +93,10 @@ impl PluginTable {
         });
         drop(inner);
         self.changes.send_replace(generation);
-        changed
+        Replaced {
+            handlers: replaced,
+            table,
+        }
     }
 
     pub(crate) fn loaded(&self) -> Arc<Loaded> {
@@ -106,10 +132,7 @@ impl Loaded {
             .collect();
         found.sort_by_key(|handler| handler.id);
         let found: Arc<[Arc<Handler>]> = found.into();
-        let mut by_kind = self
-            .by_kind
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut by_kind = self.by_kind.write().unwrap_or_else(PoisonError::into_inner);
         if by_kind.len() < MAX_CACHED_KINDS {
             by_kind.insert(kind.clone(), Arc::clone(&found));
         }

@@ -206,8 +206,8 @@ impl Shared {
                 }
             }
             // The plugin may have been passed over while it was at its limit.
-            let waiting = [Class::Head, Class::Away]
-                .map(|class| (class, !line.jobs(class).is_empty()));
+            let waiting =
+                [Class::Head, Class::Away].map(|class| (class, !line.jobs(class).is_empty()));
             let idle = line.running == 0 && waiting.iter().all(|(_, waiting)| !waiting);
             for (class, _) in waiting.into_iter().filter(|(_, waiting)| *waiting) {
                 queue.wait_for_turn(plugin, class);
@@ -236,7 +236,11 @@ impl Shared {
             let found = queue
                 .take(first)
                 .map(|(plugin, job)| (plugin, first, job))
-                .or_else(|| queue.take(second).map(|(plugin, job)| (plugin, second, job)));
+                .or_else(|| {
+                    queue
+                        .take(second)
+                        .map(|(plugin, job)| (plugin, second, job))
+                });
             if found.is_some() {
                 return found;
             }
@@ -320,11 +324,21 @@ mod tests {
         let workers = Workers::start("test", 2, 50).unwrap();
         let stop = Arc::new(AtomicUsize::new(0));
         for _ in 0..10 {
-            workers.submit(PluginId(1), Class::Head, false, Box::new(Endless(Arc::clone(&stop))));
+            workers.submit(
+                PluginId(1),
+                Class::Head,
+                false,
+                Box::new(Endless(Arc::clone(&stop))),
+            );
         }
         let (sender, told) = mpsc::channel();
         for number in 0..100 {
-            workers.submit(PluginId(2), Class::Head, true, Box::new(Tell(sender.clone(), number)));
+            workers.submit(
+                PluginId(2),
+                Class::Head,
+                true,
+                Box::new(Tell(sender.clone(), number)),
+            );
         }
         let order: Vec<usize> = (0..100)
             .map(|_| told.recv_timeout(Duration::from_secs(30)).unwrap())
@@ -354,7 +368,12 @@ mod tests {
         for number in 0..200 {
             for (plugin, class) in [(1, Class::Away), (2, Class::Head), (3, Class::Head)] {
                 let job = Spin(sender.clone(), class);
-                workers.submit(PluginId(plugin * 1_000 + number), class, false, Box::new(job));
+                workers.submit(
+                    PluginId(plugin * 1_000 + number),
+                    class,
+                    false,
+                    Box::new(job),
+                );
             }
         }
         let order: Vec<Class> = (0..600)

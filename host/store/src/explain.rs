@@ -158,6 +158,31 @@ impl Store {
             .collect()
     }
 
+    /// Whether a notification that is newer than `than_ms` (the time of its event's record,
+    /// milliseconds since 1970) stands in a stream under a plugin's collapse key.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newer_stands(
+        &self,
+        stream: &str,
+        plugin: PluginId,
+        collapse_key: &str,
+        than_ms: i64,
+    ) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM notifications WHERE stream_id = (SELECT id FROM streams WHERE name = ?)
+             AND plugin_id = ? AND collapse_key = ? AND collapse_key IS NOT NULL AND hidden = 0 AND created_ms > ?)",
+        )
+        .bind(stream)
+        .bind(plugin.0)
+        .bind(collapse_key)
+        .bind(than_ms)
+        .fetch_one(&self.inner.readers)
+        .await
+        .map_err(StoreError::database("look for a newer notification"))
+    }
+
     /// What every plugin decided on an event within the duplicate window, by
     /// [`crate::event_key`], in the order of the plugins' numbers.
     ///

@@ -27,6 +27,8 @@ pub enum LoadAction {
     Settings,
     /// A candidate became what runs.
     Promote,
+    /// It began to run beside what runs.
+    Candidate,
 }
 
 impl LoadAction {
@@ -36,6 +38,7 @@ impl LoadAction {
             Self::Rollback => "rollback",
             Self::Settings => "settings",
             Self::Promote => "promote",
+            Self::Candidate => "candidate",
         }
     }
 
@@ -45,6 +48,7 @@ impl LoadAction {
             "rollback" => Ok(Self::Rollback),
             "settings" => Ok(Self::Settings),
             "promote" => Ok(Self::Promote),
+            "candidate" => Ok(Self::Candidate),
             other => Err(StoreError::Unreadable {
                 what: "load's action",
                 detail: other.to_owned(),
@@ -130,7 +134,7 @@ pub struct Place {
 impl Store {
     /// Makes a load what runs, in one transaction: the plugin is installed with it, it leaves
     /// quarantine (and stays paused if it is), and gets a cursor at each of `places` where it
-    /// has none. A candidate stays; a promotion ends its trial by [`Store::end_trial`].
+    /// has none. A trial that runs beside it ends.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -145,11 +149,12 @@ impl Store {
             .await
             .map_err(StoreError::database(RECORD));
         let name = self.plugin_name(plugin);
-        self.end(writer, RECORD, written, move |store, record| {
+        let written = self.end(writer, RECORD, written, move |store, (record, ended)| {
             store.remember_load(plugin, record);
             store.remember_plugin(plugin, name, KeepsPlace::Always);
-        })
-        .await
+            store.forget_shadow(plugin, *ended);
+        });
+        written.await.map(|(record, _)| record)
     }
 
     /// Must be called while the writer is held, so that memory follows the commits.
@@ -233,11 +238,12 @@ async fn write_active(
     plugin: PluginId,
     load: NewLoad<'_>,
     places: &[Place],
-) -> Result<LoadRecord, sqlx::Error> {
+) -> Result<(LoadRecord, Option<PluginId>), sqlx::Error> {
+    let ended = crate::trials::end(conn, plugin, load.now_ms).await?;
     let record = insert(conn, plugin, load).await?;
     installs::take(conn, plugin, record.id).await?;
     insert_places(conn, plugin, places).await?;
-    Ok(record)
+    Ok((record, ended))
 }
 
 /// Writes a load, its version and its binary.

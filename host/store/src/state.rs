@@ -11,6 +11,10 @@ use crate::identity::PluginId;
 use crate::open::Store;
 use crate::share::{Share, StateWrite, StateWrites};
 
+/// What a deletion adds to the version of a state: more than shares can be under way, so that none
+/// of them fits on it by accident.
+const JUMP: i64 = 1_000_000;
+
 /// How many values are swept in one transaction: what holds the writer up is bounded.
 const SWEPT_AT_ONCE: u32 = 2_000;
 
@@ -274,10 +278,11 @@ pub(crate) async fn delete(
         .execute(&mut *conn)
         .await?;
     sqlx::query(
-        "INSERT INTO plugin_state_versions (plugin_id, version) VALUES (?, 1)
-         ON CONFLICT (plugin_id) DO UPDATE SET version = plugin_state_versions.version + 1",
+        "INSERT INTO plugin_state_versions (plugin_id, version) VALUES (?1, ?2)
+         ON CONFLICT (plugin_id) DO UPDATE SET version = plugin_state_versions.version + ?2",
     )
     .bind(plugin.0)
+    .bind(JUMP)
     .execute(conn)
     .await
     .map(drop)

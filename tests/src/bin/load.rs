@@ -13,6 +13,9 @@ use carillon_tests::client::Client;
 use carillon_tests::events::{self, TOPICS};
 use carillon_tests::host::{Host, Setup};
 use carillon_tests::kafka::Kafka;
+use carillon_tests::measure::{
+    Table, from_environment, per_second, rate_into_store, resident_bytes,
+};
 use carillon_tests::pace::{self, SendTimes, quantiles};
 use carillon_tests::store::progress;
 use rdkafka::ClientConfig;
@@ -51,31 +54,8 @@ async fn main() -> Result<()> {
     if parts.contains("memory") {
         idle_memory(connections, &mut table).await?;
     }
-    println!("\n| measurement | result |\n| --- | --- |");
-    for (name, result) in table.rows {
-        println!("| {name} | {result} |");
-    }
+    println!("\n{table}");
     Ok(())
-}
-
-#[derive(Default)]
-struct Table {
-    rows: Vec<(String, String)>,
-}
-
-impl Table {
-    fn add(&mut self, name: impl Into<String>, result: impl Into<String>) {
-        let row = (name.into(), result.into());
-        eprintln!("{}: {}", row.0, row.1);
-        self.rows.push(row);
-    }
-}
-
-fn from_environment(name: &str, default: u32) -> Result<u32> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name} is no number")),
-        Err(_) => Ok(default),
-    }
 }
 
 /// Both ends of 5,000 connections, of which this process and its child each hold one.
@@ -102,7 +82,7 @@ async fn throughput(count: u32, table: &mut Table) -> Result<()> {
     let bare = bare_consumer(&kafka, i64::from(count)).await?;
     table.add("bare rdkafka consumer, records/s", format!("{bare:.0}"));
     let host = Setup::host(&kafka).shipped_plugins().start().await?;
-    let stored = rate_into_store(&host, i64::from(count)).await?;
+    let stored = rate_into_store(&host, 0, i64::from(count)).await?;
     table.add(
         "Kafka → plugin → store, records/s (share of the bare consumer)",
         format!("{stored:.0} ({:.0} %)", 100.0 * stored / bare),
@@ -140,22 +120,6 @@ async fn bare_consumer(kafka: &Kafka, count: i64) -> Result<f64> {
         Ok(per_second(count, start.context("no record")?.elapsed()))
     });
     measured.await?
-}
-
-/// From the first commit that is seen to the last, so that loading and joining do not count.
-async fn rate_into_store(host: &Host, count: i64) -> Result<f64> {
-    let data = host.data();
-    let first = wait_until("the first commit", BOUND, async || {
-        let passed = progress(&data).await?;
-        Ok((passed > 0).then_some(passed))
-    })
-    .await?;
-    let start = Instant::now();
-    wait_until("the last commit", BOUND, async || {
-        Ok((progress(&data).await? >= count).then_some(()))
-    })
-    .await?;
-    Ok(per_second(count - first, start.elapsed()))
 }
 
 /// Every user is connected; from the first push to the last. What a plugin does not turn into a
@@ -318,17 +282,4 @@ async fn idle_memory(connections: u32, table: &mut Table) -> Result<()> {
 
 async fn connect(host: &Host, user: &str) -> Result<Client> {
     Client::connect(&host.gateway()?, &host.token(user)?, &BTreeMap::new()).await
-}
-
-fn resident_bytes(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line
-        .and_then(|rest| rest.split_whitespace().next())
-        .context("no VmRSS")?;
-    Ok(kilobytes.parse::<u64>()? * 1024)
-}
-
-fn per_second(count: i64, time: Duration) -> f64 {
-    count as f64 / time.as_secs_f64()
 }

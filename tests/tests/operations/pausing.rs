@@ -7,15 +7,14 @@ use carillon_tests::child::wait_until;
 use carillon_tests::host::guest;
 use carillon_tests::operate::{HOST_BOUND, Operator};
 
-use crate::stage::{Stage, in_order, told_once};
+use crate::stage::{Stage, in_order, size, told_once};
 
 const PARTITIONS: i32 = 4;
 const BEFORE: u32 = 200;
-const WHILE_PAUSED: u32 = 2_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_plugin_keeps_its_place_and_catches_up_while_another_goes_on() {
-    let stage = Stage::new("pausing", PARTITIONS).await;
+    let stage = Stage::with("pausing", PARTITIONS, 400, 100).await;
     let setup = stage.setup("").plugin(guest("echo"));
     let mut host = setup.plugin(guest("greeter-v1")).start().await.unwrap();
     let operator = Operator::of(&host).unwrap();
@@ -23,12 +22,13 @@ async fn a_paused_plugin_keeps_its_place_and_catches_up_while_another_goes_on() 
     stage.settled(&host).await;
 
     operator.ask(&["plugin", "pause", "greeter"]).await.unwrap();
-    let all = BEFORE + WHILE_PAUSED;
+    let while_paused = size(2_000, 50_000);
+    let all = BEFORE + while_paused;
     stage.produce(BEFORE..all).await;
     let contents = stage.decided(&host, "echo", all).await;
     told_once(&contents, "echo", 0..all);
     told_once(&contents, "greeter", 0..BEFORE);
-    let lag = u64::from(WHILE_PAUSED);
+    let lag = u64::from(while_paused);
     let paused = operator
         .plugin_that("greeter", "paused with its lag", |plugin| {
             plugin["state"] == "paused" && plugin["lag"] == lag
@@ -58,10 +58,11 @@ async fn a_paused_plugin_keeps_its_place_and_catches_up_while_another_goes_on() 
     told_once(&contents, "echo", 0..end);
     in_order(&contents);
     println!(
-        "pausing: {} events of lag while it was paused, and echo heard all of them; {WHILE_PAUSED} caught up in {} ms; \
+        "pausing: {} events of lag while it was paused, and echo heard all of them; {while_paused} caught up in {} ms ({:.0} a second); \
          {PARTITIONS} lanes at the head again",
         paused["lag"],
-        caught_up.as_millis()
+        caught_up.as_millis(),
+        f64::from(while_paused) / caught_up.as_secs_f64()
     );
     assert_eq!(host.stop().unwrap(), 0, "{}", host.log_tail());
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use carillon_tests::host::guest;
 use carillon_tests::operate::{Operator, items};
-use carillon_tests::pace::Flow;
 use reqwest::Method;
 
 use crate::stage::{Stage, size, told_once};
@@ -25,7 +24,7 @@ async fn a_version_that_traps_is_quarantined_and_the_mended_one_catches_up_with_
         .plugin(guest("greeter-v1"));
     let mut host = setup.start().await.unwrap();
     let operator = Operator::of(&host).unwrap();
-    let flow = Flow::start(stage.kafka, stage.events.clone(), 0, RATE).unwrap();
+    let flow = stage.flow(RATE);
     stage.decided(&host, "greeter", RATE).await;
 
     let loaded = Instant::now();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use carillon_tests::audience::{Audience, Heard};
 use carillon_tests::host::{Host, guest};
 use carillon_tests::operate::Operator;
-use carillon_tests::pace::{Flow, SendTimes, quantiles};
+use carillon_tests::pace::{SendTimes, quantiles};
 use carillon_tests::store::Contents;
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -46,7 +46,7 @@ async fn nothing_is_lost_or_heard_twice_while_plugins_are_swapped_under_load() {
     let operator = Operator::of(&host).unwrap();
     operator.load(&guest("greeter-v1"), &[]).await.unwrap();
     let audience = Audience::connect(&host, users).await.unwrap();
-    let flow = Flow::start(stage.kafka, stage.events.clone(), 0, rate).unwrap();
+    let flow = stage.flow(rate);
     let times = flow.times();
 
     // A broker whose code is not compiled yet is not what is measured.

@@ -17,6 +17,9 @@ use crate::arguments::{
     ListOptions, NameOptions, RemoveOptions, RollbackOptions, SettingsOptions, StateFate,
 };
 
+/// As much of a reason as the list shows; `show` has all of it.
+const REASON_CHARS: usize = 160;
+
 /// `carillon plugin list`.
 pub(crate) async fn list(options: &ListOptions) -> Result<()> {
     let client = Client::find(&options.remote)?;
@@ -72,7 +75,7 @@ fn listed(plugins: &Items<PluginSummary>) -> String {
             .to_owned();
     }
     let reasons = plugins.items.iter().filter_map(|plugin| {
-        let reason = plugin.reason.as_deref()?;
+        let reason = words::cut(plugin.reason.as_deref()?, REASON_CHARS);
         Some(format!("{} is {}: {reason}\n", plugin.name, plugin.state))
     });
     let mut text = table.text("");

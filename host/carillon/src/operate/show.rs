@@ -22,14 +22,14 @@ fn shown(details: &PluginDetails) -> String {
     [
         head(details),
         capabilities(details),
-        section("settings", settings_table(details, "  ")),
-        section("limits", limits_table(&details.limits)),
-        section("lanes", lanes_table(&details.lanes)),
+        section("settings", &settings_table(details, "  ")),
+        section("limits", &limits_table(&details.limits)),
+        section("lanes", &lanes_table(&details.lanes)),
     ]
     .concat()
 }
 
-fn section(title: &str, body: String) -> String {
+fn section(title: &str, body: &str) -> String {
     if body.is_empty() {
         return String::new();
     }
@@ -151,9 +151,9 @@ fn capabilities(details: &PluginDetails) -> String {
         }
     }
     if table.is_empty() {
-        return section("capabilities", "  it asks for nothing\n".to_owned());
+        return section("capabilities", "  it asks for nothing\n");
     }
-    section("capabilities", table.text("  "))
+    section("capabilities", &table.text("  "))
 }
 
 /// `log` of `carillon:plugin/log@0.1.0`.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::host::{Done, Host, carillon};
+use crate::host::{Host, carillon, run};
 
 #[tokio::test]
 async fn without_a_host_every_command_says_what_to_do() {
@@ -14,8 +14,9 @@ async fn without_a_host_every_command_says_what_to_do() {
         &["explain", "x"],
         &["audit"],
     ] {
-        let command = carillon(arguments).args(["--data", data]).output().await;
-        let done = Done::of(&command.unwrap());
+        let mut command = carillon(arguments);
+        command.args(["--data", data]);
+        let done = run(command).await;
         assert_eq!(done.code, 1, "{done:?}");
         assert!(
             done.error
@@ -29,7 +30,7 @@ async fn without_a_host_every_command_says_what_to_do() {
 #[tokio::test]
 async fn a_wrong_use_is_told_apart_from_a_refusal() {
     for arguments in [&["plugin", "pause"][..], &["dead-letters", "purge"]] {
-        let done = Done::of(&carillon(arguments).output().await.unwrap());
+        let done = run(carillon(arguments)).await;
         assert_eq!((done.code, done.out.as_str()), (2, ""), "{done:?}");
         assert!(done.error.contains("Usage: carillon"), "{done:?}");
     }

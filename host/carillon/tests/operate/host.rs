@@ -1,13 +1,14 @@
 //! `carillon run` in a folder of its own, and commands that are typed beside it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 /// Longer than anything here may take; a test that gets here has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,7 +27,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    pub(crate) fn of(output: &Output) -> Self {
+    fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         Self {
             code: output.status.code().expect("the command ends by itself"),
@@ -48,15 +49,25 @@ pub(crate) fn carillon(arguments: &[&str]) -> Command {
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+        .stderr(Stdio::piped());
     command
 }
 
 /// Asks a process to end, by this signal.
 pub(crate) fn signal(child: &Child, signal: Signal) {
-    let id = child.id().expect("it runs").try_into().unwrap();
-    kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run(mut command: Command) -> Done {
+    ended(command.spawn().unwrap()).await
+}
+
+/// Waits until a command has ended.
+pub(crate) async fn ended(child: Child) -> Done {
+    let output = spawn_blocking(|| child.wait_with_output());
+    let output = timeout(PATIENCE, output).await.expect("the command ends");
+    Done::of(&output.unwrap().unwrap())
 }
 
 impl Host {
@@ -109,8 +120,15 @@ impl Host {
 
     pub(crate) async fn end(&mut self) {
         signal(&self.child, Signal::TERM);
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        assert!(ended.expect("the host ends").unwrap().success());
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < PATIENCE, "the host does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert!(status.success());
     }
 
     async fn ready(&mut self) {
@@ -152,8 +170,7 @@ impl Host {
 
     /// Runs a command to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Done {
-        let output = tokio::time::timeout(PATIENCE, self.command(arguments).output()).await;
-        Done::of(&output.expect("the command ends").unwrap())
+        run(self.command(arguments)).await
     }
 
     /// Runs a command that must succeed; answers what it printed.
@@ -201,6 +218,14 @@ impl Host {
             let answer = request.send().await.unwrap();
             assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
         }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -1,10 +1,24 @@
 //! `carillon plugin logs`.
 
-use std::time::Duration;
+use std::io::{BufRead as _, BufReader};
+use std::process::ChildStdout;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-use crate::host::{Done, Host, PATIENCE, guest};
+use crate::host::{Host, PATIENCE, ended, guest};
+
+/// The lines that a process prints, as it prints them.
+fn lines(out: ChildStdout) -> mpsc::UnboundedReceiver<String> {
+    let (sender, lines) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines() {
+            // The test may have seen enough.
+            let _ = sender.send(line.unwrap());
+        }
+    });
+    lines
+}
 
 #[tokio::test]
 async fn a_log_is_followed_until_the_host_ends_and_that_is_said() {
@@ -14,12 +28,10 @@ async fn a_log_is_followed_until_the_host_ends_and_that_is_said() {
         .command(&["plugin", "logs", "greeter", "-f", "--tail", "1"])
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut lines = lines(follower.stdout.take().unwrap());
     let mut line = async || {
-        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
-        line.expect("a line")
-            .unwrap()
-            .expect("the follower goes on")
+        let line = timeout(PATIENCE, lines.recv()).await.expect("a line");
+        line.expect("the follower goes on")
     };
     let first = line().await;
     assert!(first.contains("host  version 1.0.0"), "{first}");
@@ -35,8 +47,7 @@ async fn a_log_is_followed_until_the_host_ends_and_that_is_said() {
     assert_eq!(json.json()["text"], "it is paused");
 
     host.end().await;
-    let output = tokio::time::timeout(Duration::from_secs(10), follower.wait_with_output()).await;
-    let done = Done::of(&output.expect("the follower ends with the host").unwrap());
+    let done = ended(follower).await;
     assert_eq!(done.code, 1);
     assert!(
         done.error.contains("the host has ended the log"),

@@ -115,8 +115,8 @@ pub(crate) async fn purge(
         code: query.code,
         topic: query.topic,
     };
-    let filtered = filter != DeadLetterQuery::default();
-    if ids.is_empty() == !filtered {
+    let (by_number, by_filter) = (!ids.is_empty(), filter != DeadLetterQuery::default());
+    if by_number == by_filter {
         return Err(invalid(
             "Say which letters go: either `ids` (numbers, with commas between them), or a filter of `plugin`, `code` and `topic`.",
         ));

@@ -29,7 +29,8 @@ fn tell_pushes(explanation: &mut Explanation, hub: &Hub) {
             continue;
         };
         let recollection = hub.recall(&stream, offset);
-        let line = format!("{stream} at offset {offset}: {}", in_words(recollection));
+        let what = format!("number {offset} of the stream {stream}");
+        let line = in_words(&what, recollection);
         explanation.story.push(line);
         if let (Value::Object(members), Recollection::Pushed(pushed)) = (notification, recollection)
         {
@@ -46,30 +47,30 @@ fn place(notification: &Value) -> Option<(String, u64)> {
     Some((stream.to_owned(), offset))
 }
 
-fn in_words(recollection: Recollection) -> String {
+fn in_words(what: &str, recollection: Recollection) -> String {
     match recollection {
         Recollection::Pushed(pushed) => {
             let at = show(pushed.at_ms);
             match pushed.connections {
-                0 => {
-                    format!("nobody was connected at {at}; who comes later finds it in the stream")
-                }
-                1 => format!("pushed to 1 connection at {at}"),
-                many => format!("pushed to {many} connections at {at}"),
+                0 => format!(
+                    "nobody was connected when {what} came, at {at}; who comes later finds it there"
+                ),
+                1 => format!("{what} was pushed to 1 connection at {at}"),
+                many => format!("{what} was pushed to {many} connections at {at}"),
             }
         }
         Recollection::NotSince {
             at_ms,
             why: Horizon::Began,
         } => format!(
-            "this process does not remember a push: it began at {}",
+            "this process does not remember that {what} was pushed: it began at {}",
             show(at_ms)
         ),
         Recollection::NotSince {
             at_ms,
             why: Horizon::Overwritten,
         } => format!(
-            "this process does not remember a push: it keeps the last {REMEMBERED}, back to {}",
+            "this process does not remember that {what} was pushed: it keeps the last {REMEMBERED} pushes, back to {}",
             show(at_ms)
         ),
     }
@@ -121,9 +122,9 @@ mod tests {
         ]);
         tell_pushes(&mut told, &hub);
         let beginnings = [
-            "user:ada at offset 3: pushed to 1 connection at 20",
-            "user:bob at offset 3: nobody was connected at 20",
-            "user:cy at offset 3: this process does not remember a push: it began at 20",
+            "number 3 of the stream user:ada was pushed to 1 connection at 20",
+            "nobody was connected when number 3 of the stream user:bob came, at 20",
+            "this process does not remember that number 3 of the stream user:cy was pushed: it began at 20",
         ];
         assert_eq!(told.story.len(), beginnings.len(), "{:?}", told.story);
         for (line, beginning) in told.story.iter().zip(beginnings) {

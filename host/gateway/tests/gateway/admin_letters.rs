@@ -101,7 +101,7 @@ async fn the_story_of_an_event_goes_from_the_record_to_the_socket() {
     );
     let story = told["story"].to_string();
     assert!(
-        story.contains("user:bob at offset 1: pushed to 1 connection at "),
+        story.contains("number 1 of the stream user:bob was pushed to 1 connection at "),
         "{story}"
     );
     assert_eq!(told["notifications"][0]["pushed"]["connections"], 1);
@@ -115,7 +115,7 @@ async fn the_story_of_an_event_goes_from_the_record_to_the_socket() {
         .await;
     let story = told["story"].to_string();
     assert!(
-        story.contains("user:cy at offset 1: nobody was connected at "),
+        story.contains("nobody was connected when number 1 of the stream user:cy came, at "),
         "{story}"
     );
 

@@ -1,7 +1,7 @@
 //! Pause, resume, roll back, other settings, remove.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use carillon_store::{LoadAction, LoadRecord, RunState, StateFate};
 use serde_json::json;
@@ -12,9 +12,6 @@ use super::{Done, Operations, Slot, unavailable};
 use crate::backoff::now_ms;
 use crate::gate::Report;
 
-/// How long a removal waits for the last calls of the plugin.
-const REMOVE_PATIENCE: Duration = Duration::from_secs(10);
-
 impl Operations {
     /// Lets a plugin's lanes stand still. Their cursors stay.
     ///
@@ -22,10 +19,7 @@ impl Operations {
     /// When there is no such plugin, or the store fails.
     pub async fn pause(&self, name: &str, by: &Operator) -> Done<PluginSummary> {
         let paused = RunState::Paused { since_ms: now_ms() };
-        let done = self.change_state(name, paused).await;
-        self.audit_record(by, "pause", Some(name), json!({}), &done)
-            .await;
-        done
+        self.change_to(name, paused, "pause", by).await
     }
 
     /// Lets a plugin that is paused or quarantined go on where it stands.
@@ -33,10 +27,25 @@ impl Operations {
     /// # Errors
     /// When there is no such plugin, or the store fails.
     pub async fn resume(&self, name: &str, by: &Operator) -> Done<PluginSummary> {
-        let done = self.change_state(name, RunState::Active).await;
-        self.audit_record(by, "resume", Some(name), json!({}), &done)
-            .await;
-        done
+        self.change_to(name, RunState::Active, "resume", by).await
+    }
+
+    async fn change_to(
+        &self,
+        name: &str,
+        state: RunState,
+        action: &'static str,
+        by: &Operator,
+    ) -> Done<PluginSummary> {
+        let (operations, name, by) = (self.clone(), name.to_owned(), by.clone());
+        self.to_the_end(async move {
+            let done = operations.change_state(&name, state).await;
+            operations
+                .audit_record(&by, action, Some(&name), json!({}), &done)
+                .await;
+            done
+        })
+        .await
     }
 
     async fn change_state(&self, name: &str, state: RunState) -> Done<PluginSummary> {
@@ -68,16 +77,17 @@ impl Operations {
     ///
     /// # Errors
     /// When there is no such load, or it cannot be made ready; what runs keeps running then.
-    pub async fn rollback(
-        &self,
-        name: &str,
-        to: Option<&str>,
-        by: &Operator,
-    ) -> Done<LoadOutcome> {
-        let done = self.go_back(name, to, by).await;
-        self.audit_record(by, "rollback", Some(name), json!({ "to": to }), &done)
-            .await;
-        done
+    pub async fn rollback(&self, name: &str, to: Option<&str>, by: &Operator) -> Done<LoadOutcome> {
+        let (operations, name, by) = (self.clone(), name.to_owned(), by.clone());
+        let to = to.map(str::to_owned);
+        self.to_the_end(async move {
+            let done = operations.go_back(&name, to.as_deref(), &by).await;
+            operations
+                .audit_record(&by, "rollback", Some(&name), json!({ "to": to }), &done)
+                .await;
+            done
+        })
+        .await
     }
 
     async fn go_back(&self, name: &str, to: Option<&str>, by: &Operator) -> Done<LoadOutcome> {
@@ -130,10 +140,15 @@ impl Operations {
     ) -> Done<LoadOutcome> {
         let keys: Vec<&String> = changes.keys().collect();
         let detail = json!({ "keys": keys });
-        let done = self.set_settings(name, changes, by).await;
-        self.audit_record(by, "settings", Some(name), detail, &done)
-            .await;
-        done
+        let (operations, name, by) = (self.clone(), name.to_owned(), by.clone());
+        self.to_the_end(async move {
+            let done = operations.set_settings(&name, changes, &by).await;
+            operations
+                .audit_record(&by, "settings", Some(&name), detail, &done)
+                .await;
+            done
+        })
+        .await
     }
 
     async fn set_settings(
@@ -203,16 +218,16 @@ impl Operations {
     /// # Errors
     /// When there is no such plugin, or the store fails.
     pub async fn remove(&self, name: &str, state: StateFate, by: &Operator) -> Done<()> {
-        let done = self.take_away(name, state).await;
-        self.audit_record(
-            by,
-            "remove",
-            Some(name),
-            json!({ "state": format!("{state:?}").to_lowercase() }),
-            &done,
-        )
-        .await;
-        done
+        let (operations, name, by) = (self.clone(), name.to_owned(), by.clone());
+        self.to_the_end(async move {
+            let done = operations.take_away(&name, state).await;
+            let detail = json!({ "state": format!("{state:?}").to_lowercase() });
+            operations
+                .audit_record(&by, "remove", Some(&name), detail, &done)
+                .await;
+            done
+        })
+        .await
     }
 
     async fn take_away(&self, name: &str, state: StateFate) -> Done<()> {
@@ -222,13 +237,8 @@ impl Operations {
         if let Some(trying) = &slot.candidate {
             self.end_trial(id, trying).await?;
         }
-        if let Some(handler) = self.inner.table.remove(id) {
-            handler.retire();
-            let began = Instant::now();
-            while handler.running() > 0 && began.elapsed() < REMOVE_PATIENCE {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
+        let removed = self.inner.table.remove(id);
+        self.drain(&removed, &mut Vec::new()).await;
         self.inner
             .store
             .uninstall(id, state)
@@ -236,6 +246,8 @@ impl Operations {
             .map_err(unavailable)?;
         self.forget_space(id);
         self.slots().remove(name);
+        self.inner.health.forget_plugin(name);
+        self.unmeasure(name);
         self.inner.table.touch();
         Ok(())
     }
@@ -256,19 +268,26 @@ impl Operations {
     /// Writes down, and lets take effect, what gates and trials report.
     pub(crate) async fn hear(&self, report: Report) {
         match report {
-            Report::Changed { plugin, state } => {
-                let name = {
+            Report::Changed { plugin } => {
+                // An operator may have decided since: what holds now is written.
+                let _one_at_a_time = self.inner.changing.lock().await;
+                let found = {
                     let mut slots = self.slots();
                     let slot = slots
                         .values_mut()
                         .find(|slot| slot.install.plugin == plugin);
                     slot.map(|slot| {
+                        let state = slot.shared.gate.state();
                         slot.install.run_state = state.clone();
-                        slot.install.name.to_string()
+                        (slot.install.name.to_string(), state)
                     })
                 };
-                // Heads arrange their lanes anew.
-                self.inner.table.touch();
+                let Some((name, state)) = found else { return };
+                let name = Some(name);
+                // Heads arrange their lanes anew, unless it is only another probe that failed.
+                if !matches!(&state, RunState::Quarantined { probes: 1.., .. }) {
+                    self.inner.table.touch();
+                }
                 let written = self
                     .inner
                     .store
@@ -276,9 +295,9 @@ impl Operations {
                     .await
                     .map_err(unavailable);
                 let (action, text) = match &state {
-                    RunState::Quarantined { reason, probes: 0, .. } => {
-                        ("quarantine", format!("it is quarantined: {reason}"))
-                    }
+                    RunState::Quarantined {
+                        reason, probes: 0, ..
+                    } => ("quarantine", format!("it is quarantined: {reason}")),
                     // Only the first is news.
                     RunState::Quarantined { .. } | RunState::Paused { .. } => return,
                     RunState::Active => ("release", "it works again and goes on".to_owned()),
@@ -293,15 +312,26 @@ impl Operations {
                 )
                 .await;
             }
-            Report::TrialFailed { plugin, reason } => {
+            Report::TrialFailed {
+                plugin,
+                trial,
+                reason,
+            } => {
                 let name = {
                     let slots = self.slots();
-                    let slot = slots.values().find(|slot| slot.install.plugin == plugin);
+                    let slot = slots.values().find(|slot| {
+                        let trying = slot.candidate.as_ref();
+                        slot.install.plugin == plugin
+                            && trying.is_some_and(|trying| trying.candidate.trial == trial)
+                    });
                     slot.map(|slot| slot.install.name.to_string())
                 };
                 let Some(name) = name else { return };
                 tracing::error!(plugin = name, "a candidate is taken away: {reason}");
-                self.tell_book(Some(&name), &format!("the candidate is taken away: {reason}"));
+                self.tell_book(
+                    Some(&name),
+                    &format!("the candidate is taken away: {reason}"),
+                );
                 // What can go wrong is told by the audit record.
                 let _ = self.abort_because(&name, &reason).await;
             }
@@ -316,9 +346,15 @@ fn choose<'a>(slot: &Slot, loads: &'a [LoadRecord], to: Option<&str>) -> Done<&'
     };
     let name = &slot.install.name;
     let Some(to) = to else {
+        // Who went back already goes back further.
+        let same = |load: &&LoadRecord| load.id < current.id && !differs(load);
+        let from = match current.action {
+            LoadAction::Rollback => loads.iter().find(same).map_or(current.id, |load| load.id),
+            _ => current.id,
+        };
         return loads
             .iter()
-            .filter(|load| load.id < current.id)
+            .filter(|load| load.id < from && load.action != LoadAction::Candidate)
             .find(differs)
             .ok_or_else(|| {
                 OperationError::NotFound(format!(

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use carillon_bus::{LogRecord, PartitionId};
 use carillon_store::{
-    DecisionRecord, LogId, NotificationId, NotificationRecord, Outcome, RunState,
-    StoredDeadLetter, event_key,
+    DecisionRecord, LogId, NotificationId, NotificationRecord, Outcome, RunState, StoredDeadLetter,
+    event_key,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -106,7 +106,10 @@ impl Operations {
             id: id.to_owned(),
             subject: "notification".to_owned(),
             story,
-            record: record.ok().as_ref().map(|record| record_json(&spot, record)),
+            record: record
+                .ok()
+                .as_ref()
+                .map(|record| record_json(&spot, record)),
             plugins: decisions.iter().map(story_of).collect(),
             notifications: vec![json(&notification)],
         })
@@ -183,7 +186,10 @@ impl Operations {
                     id: id.to_owned(),
                     subject: "event".to_owned(),
                     story: vec![
-                        format!("event {id} stood at {} offset {}", spot.partition, spot.offset),
+                        format!(
+                            "event {id} stood at {} offset {}",
+                            spot.partition, spot.offset
+                        ),
                         gone,
                     ],
                     record: None,
@@ -194,20 +200,10 @@ impl Operations {
         }
     }
 
-    async fn explain_record(
-        &self,
-        id: &str,
-        spot: &Spot,
-        record: LogRecord,
-    ) -> Done<Explanation> {
+    async fn explain_record(&self, id: &str, spot: &Spot, record: LogRecord) -> Done<Explanation> {
         let shown_record = record_json(spot, &record);
         let logged_ms = record.timestamp_ms;
-        let batch = Batch::decode(
-            spot.partition.clone(),
-            spot.log,
-            spot.offset,
-            vec![record],
-        );
+        let batch = Batch::decode(spot.partition.clone(), spot.log, spot.offset, vec![record]);
         let mut story = vec![format!(
             "logged {} at {} offset {}",
             time(logged_ms),
@@ -232,7 +228,9 @@ impl Operations {
                 (plugins, notifications)
             }
             Some(Err(error)) => {
-                story.push(format!("it is no event, and a dead letter of intake: {error}"));
+                story.push(format!(
+                    "it is no event, and a dead letter of intake: {error}"
+                ));
                 (Vec::new(), Vec::new())
             }
             None => (Vec::new(), Vec::new()),
@@ -297,7 +295,11 @@ impl Operations {
             why,
         };
         if !handler.wants(&decoded.event.kind) {
-            let all: Vec<String> = handler.subscriptions.iter().map(ToString::to_string).collect();
+            let all: Vec<String> = handler
+                .subscriptions
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             return story(
                 "not-subscribed",
                 format!(
@@ -334,16 +336,20 @@ impl Operations {
         match (handler.plugin.gate.state(), lane) {
             (RunState::Paused { since_ms }, _) => story(
                 "paused",
-                format!("it is paused since {}; its lane stands {behind} records before this one", time(since_ms)),
+                format!(
+                    "it is paused since {}; its lane stands {behind} records before this one",
+                    time(since_ms)
+                ),
             ),
             (RunState::Quarantined { reason, .. }, _) => story(
                 "quarantined",
-                format!("it is quarantined ({reason}); its lane stands {behind} records before this one"),
+                format!(
+                    "it is quarantined ({reason}); its lane stands {behind} records before this one"
+                ),
             ),
-            (RunState::Active, Some(lane)) if lane.stopped.is_some() => story(
-                "not-reached",
-                lane.stopped.clone().unwrap_or_default(),
-            ),
+            (RunState::Active, Some(lane)) if lane.stopped.is_some() => {
+                story("not-reached", lane.stopped.clone().unwrap_or_default())
+            }
             (RunState::Active, Some(lane)) if lane.retry.is_some() && behind == 0 => {
                 let (attempts, error) = lane.retry.clone().unwrap_or_default();
                 story(
@@ -479,21 +485,13 @@ impl Operations {
         let read = self
             .inner
             .readers
-            .read(
-                &spot.partition,
-                spot.offset,
-                spot.offset + 1,
-                1,
-                TURN_BYTES,
-            )
+            .read(&spot.partition, spot.offset, spot.offset + 1, 1, TURN_BYTES)
             .await
             .map_err(|error| format!("the record cannot be read: {error}"))?;
-        read.records.into_iter().next().ok_or_else(|| {
-            format!(
-                "{} has no record at offset {}",
-                spot.partition, spot.offset
-            )
-        })
+        read.records
+            .into_iter()
+            .next()
+            .ok_or_else(|| format!("{} has no record at offset {}", spot.partition, spot.offset))
     }
 
     async fn loaded_line(&self, notification: &NotificationRecord) -> Done<Option<String>> {
@@ -645,4 +643,3 @@ fn json(notification: &NotificationRecord) -> Value {
 fn time(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |at| at.to_string())
 }
-

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use carillon_bus::{LogRecord, PartitionId};
 use carillon_sandbox::Egress;
@@ -12,16 +13,17 @@ use serde_json::json;
 
 use super::model::{DeadLetterQuery, DeadLetterView, LetterReplayed, OperationError, Operator};
 use super::{Done, Operations, Running, unavailable};
-use crate::batch::Batch;
-use crate::handler::Handler;
+use crate::batch::{Batch, Decoded};
+use crate::handler::{Handler, Role};
 use crate::plan::{Failure, Plan, Purpose};
 
 /// The most letters of one answer, and of one replay.
 const MOST_LETTERS: u32 = 1_000;
 /// How the lane of what cannot be decoded is called.
 const INTAKE: &str = "intake";
-/// A replay whose plugin state moved meanwhile is run again this often.
+/// A letter whose plugin changed meanwhile, or its state, is run again this often.
 const TRIES: u32 = 5;
+const AGAIN: Duration = Duration::from_millis(100);
 
 impl Operations {
     /// Dead letters, newest first; `after` is the last one seen.
@@ -82,23 +84,21 @@ impl Operations {
         plugin: Option<&str>,
         by: &Operator,
     ) -> Done<Vec<LetterReplayed>> {
-        let done = self.handle_letters(ids, plugin).await;
-        self.audit_record(
-            by,
-            "dead-letters replay",
-            plugin,
-            json!({ "ids": ids }),
-            &done,
-        )
-        .await;
-        done
+        let (operations, by) = (self.clone(), by.clone());
+        let (ids, plugin) = (ids.to_vec(), plugin.map(str::to_owned));
+        self.to_the_end(async move {
+            let plugin = plugin.as_deref();
+            let done = operations.handle_letters(&ids, plugin).await;
+            let detail = json!({ "ids": ids });
+            operations
+                .audit_record(&by, "dead-letters replay", plugin, detail, &done)
+                .await;
+            done
+        })
+        .await
     }
 
-    async fn handle_letters(
-        &self,
-        ids: &[i64],
-        plugin: Option<&str>,
-    ) -> Done<Vec<LetterReplayed>> {
+    async fn handle_letters(&self, ids: &[i64], plugin: Option<&str>) -> Done<Vec<LetterReplayed>> {
         if ids.is_empty() || ids.len() > MOST_LETTERS as usize {
             return Err(OperationError::Invalid(format!(
                 "a replay takes 1 to {MOST_LETTERS} dead letters, not {}",
@@ -106,6 +106,8 @@ impl Operations {
             )));
         }
         let running = self.running()?;
+        // Whoever asked first has settled them when the next one looks.
+        let _one_at_a_time = self.inner.handling_letters.lock().await;
         let letters = self.letters(ids).await?;
         if let Some(missing) = ids
             .iter()
@@ -154,10 +156,7 @@ impl Operations {
         let own = letter.letter.plugin;
         let handlers: Vec<Arc<Handler>> = match plugin {
             Some(name) => vec![self.running_handler(name)?],
-            None if own == PluginId::NONE => {
-                let loaded = running.context.plugins.loaded();
-                loaded.subscribers(&decoded.event.kind).to_vec()
-            }
+            None if own == PluginId::NONE => self.yet_to_hear(running, decoded).await?,
             None => vec![self.running_handler(&letter.plugin_name)?],
         };
         let mut outcomes = Vec::new();
@@ -175,13 +174,8 @@ impl Operations {
                     ),
                     Err(failure) => {
                         if settles {
-                            self.still_dead(
-                                letter,
-                                handler.version,
-                                failure.code,
-                                &failure.reason,
-                            )
-                            .await?;
+                            self.still_dead(letter, handler.version, failure.code, &failure.reason)
+                                .await?;
                         }
                         replayed(&handler.name, "failed", failure.reason)
                     }
@@ -200,6 +194,25 @@ impl Operations {
         Ok(outcomes)
     }
 
+    /// Who is to hear of what is an event now: who subscribes, and has not decided on it.
+    async fn yet_to_hear(&self, running: &Running, decoded: &Decoded) -> Done<Vec<Arc<Handler>>> {
+        let decisions = self
+            .inner
+            .store
+            .decisions_of(decoded.key)
+            .await
+            .map_err(unavailable)?;
+        let loaded = running.context.plugins.loaded();
+        let subscribers = loaded.subscribers(&decoded.event.kind);
+        let open = subscribers.iter().filter(|handler| {
+            !matches!(handler.role, Role::Shadow(_))
+                && !decisions
+                    .iter()
+                    .any(|decision| decision.plugin == handler.id)
+        });
+        Ok(open.cloned().collect())
+    }
+
     /// Runs the one event of a batch; the answer takes effect.
     async fn handle_again(
         &self,
@@ -209,6 +222,8 @@ impl Operations {
         settles: Option<DeadLetterRow>,
     ) -> Done<Result<usize, Failure>> {
         for _ in 0..TRIES {
+            // Another version may have taken its place since.
+            let handler = &self.running_handler(&handler.name)?;
             let purpose = Purpose::Again {
                 egress: Egress::Open,
                 scratch: None,
@@ -232,12 +247,17 @@ impl Operations {
             }
             if let Some(stop) = result.stop {
                 tracing::debug!(?stop, "a dead letter is run again");
+                tokio::time::sleep(AGAIN).await;
                 continue;
             }
             let notifications = result.effects.len();
             let mut share = Share::without_cursor();
             share.decisions = result.decisions;
-            share.effects = result.effects.into_iter().map(|(_, effect)| effect).collect();
+            share.effects = result
+                .effects
+                .into_iter()
+                .map(|(_, effect)| effect)
+                .collect();
             share.settled = settles.into_iter().collect();
             let (state, tickets) = result.state.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
             share.state = state;
@@ -260,7 +280,9 @@ impl Operations {
         }
         Ok(Err(Failure {
             code: "busy",
-            reason: format!("its state moved {TRIES} times meanwhile; try again"),
+            reason: format!(
+                "it could not be run in {TRIES} tries: its state or its version changed meanwhile; try again"
+            ),
         }))
     }
 
@@ -328,6 +350,7 @@ impl Operations {
         query: &DeadLetterQuery,
         by: &Operator,
     ) -> Done<u64> {
+        let _one_at_a_time = self.inner.handling_letters.lock().await;
         let done = self.throw_away(ids, query).await;
         let detail = json!({
             "ids": ids, "plugin": query.plugin, "code": query.code, "topic": query.topic,

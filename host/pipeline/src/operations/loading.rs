@@ -16,9 +16,9 @@ use super::model::{LoadOutcome, LoadRequest, OperationError, Operator, RunAs, St
 use super::{Done, Operations, Slot, Trying, unavailable};
 use crate::backoff::now_ms;
 use crate::folder::FileRefused;
-use crate::handler::Handler;
 use crate::log_book::VersionLog;
 use crate::stats::Stats;
+use crate::table::Replaced;
 
 /// Where no rule is given, a canary is taken away after this many faults …
 const CANARY_FAULTS: u32 = 10;
@@ -53,7 +53,13 @@ impl Operations {
     pub async fn load(&self, request: LoadRequest, by: &Operator) -> Done<LoadOutcome> {
         let began = Instant::now();
         let examined = self.examine(request.binary.clone()).await;
-        self.load_or_refuse(examined, request, by, began).await
+        let (operations, by) = (self.clone(), by.clone());
+        self.to_the_end(async move {
+            operations
+                .load_or_refuse(examined, request, &by, began)
+                .await
+        })
+        .await
     }
 
     /// As [`Self::load`], for files that may still be in the middle of being written.
@@ -93,7 +99,9 @@ impl Operations {
         };
         let name = name.or(asked_name);
         let detail = match &loaded {
-            Ok(outcome) => json!({ "origin": origin, "sha256": outcome.sha256, "version": outcome.version, "runsAs": outcome.runs_as }),
+            Ok(outcome) => {
+                json!({ "origin": origin, "sha256": outcome.sha256, "version": outcome.version, "runsAs": outcome.runs_as })
+            }
             Err(_) => json!({ "origin": origin }),
         };
         self.audit_record(by, "load", name.as_deref(), detail, &loaded)
@@ -112,7 +120,10 @@ impl Operations {
             ),
             Err(error) => {
                 tracing::error!(plugin = name, origin, "a plugin was not loaded: {error}");
-                self.tell_book(name.as_deref(), &format!("a version from {origin} was not loaded: {error}"));
+                self.tell_book(
+                    name.as_deref(),
+                    &format!("a version from {origin} was not loaded: {error}"),
+                );
             }
         }
         loaded
@@ -158,7 +169,10 @@ impl Operations {
             binary: &request.binary,
             signature,
             origin: &request.origin,
-            action: LoadAction::Load,
+            action: match request.run_as {
+                RunAs::Active => LoadAction::Load,
+                RunAs::Shadow { .. } | RunAs::Canary { .. } => LoadAction::Candidate,
+            },
         };
         match request.run_as {
             RunAs::Active => {
@@ -167,7 +181,7 @@ impl Operations {
                     .await
             }
             RunAs::Shadow { abort_after } => {
-                let faults = abort_after.unwrap_or(SHADOW_FAULTS);
+                let faults = faults(abort_after, SHADOW_FAULTS)?;
                 self.try_beside(before, ready, provenance, TrialMode::Shadow, faults, by)
                     .await
             }
@@ -180,7 +194,8 @@ impl Operations {
                         "a canary gets 1 to 99 percent of the keys, not {percent}"
                     )));
                 }
-                let faults = abort_after.unwrap_or(CANARY_FAULTS);
+                let faults = faults(abort_after, CANARY_FAULTS)?;
+                check_shared_state(before.as_ref(), &ready.plugin)?;
                 let mode = TrialMode::Canary { percent };
                 self.try_beside(before, ready, provenance, mode, faults, by)
                     .await
@@ -235,12 +250,7 @@ impl Operations {
     ) -> Done<Plugin> {
         let name = examined.name().to_owned();
         let grants = self.config_of(&name).grants(overrides);
-        let id = self
-            .inner
-            .store
-            .plugin(&name)
-            .await
-            .map_err(unavailable)?;
+        let id = self.inner.store.plugin(&name).await.map_err(unavailable)?;
         let log = Arc::new(VersionLog {
             book: Arc::clone(&self.shared(id, &name, RunState::Active).book),
             version: examined.description().version.clone(),
@@ -252,27 +262,39 @@ impl Operations {
     }
 
     /// A plugin does not go back to a binary that does not know the shape of the state.
-    pub(super) async fn check_state_version(&self, before: Option<&Slot>, plugin: &Plugin) -> Done<()> {
-        let Some(slot) = before else { return Ok(()) };
-        let (old, new) = (
-            slot.install.load.state_version,
-            plugin.examined().state_version(),
-        );
+    pub(super) async fn check_state_version(
+        &self,
+        before: Option<&Slot>,
+        plugin: &Plugin,
+    ) -> Done<()> {
+        let name = plugin.name();
+        let new = plugin.examined().state_version();
+        let id = self.inner.store.plugin(name).await.map_err(unavailable)?;
+        let old = match before {
+            Some(slot) => slot.install.load.state_version,
+            // It was removed, and its state may have stayed.
+            None => {
+                let loads = self.inner.store.loads(id).await.map_err(unavailable)?;
+                let active = loads
+                    .iter()
+                    .find(|load| load.action != LoadAction::Candidate);
+                active.map_or(0, |load| load.state_version)
+            }
+        };
         if new >= old {
             return Ok(());
         }
         let bytes = self
             .inner
             .store
-            .state_bytes(slot.install.plugin)
+            .state_bytes(id)
             .await
             .map_err(unavailable)?;
         if bytes == 0 {
             return Ok(());
         }
         Err(OperationError::Conflict(format!(
-            "this binary writes version {new} of its state, and the stored state is of version {old}, which it may misread; load a binary that knows version {old}, or remove the plugin with its state (carillon plugin remove {} --state) and load it anew",
-            slot.install.name
+            "this binary writes version {new} of its state, and the stored state is of version {old}, which it may misread; load a binary that knows version {old}, or remove the plugin with its state (carillon plugin remove {name} --state) and load it anew"
         )))
     }
 
@@ -286,12 +308,7 @@ impl Operations {
         places: &[Place],
         by: &Operator,
     ) -> Done<LoadOutcome> {
-        let id = self
-            .inner
-            .store
-            .plugin(name)
-            .await
-            .map_err(unavailable)?;
+        let id = self.inner.store.plugin(name).await.map_err(unavailable)?;
         let record = self.new_load(&ready, &provenance, by);
         let load = self
             .inner
@@ -300,7 +317,7 @@ impl Operations {
             .await
             .map_err(unavailable)?;
         if let Some(trying) = before.as_ref().and_then(|slot| slot.candidate.as_ref()) {
-            self.end_trial(id, trying).await?;
+            self.take_shadow_away(trying).await;
             if provenance.action != LoadAction::Promote {
                 ready.notes.push(format!(
                     "the trial of version {} has ended, since what it ran beside is gone",
@@ -317,9 +334,9 @@ impl Operations {
                 paused
             }
             Some(RunState::Quarantined { .. }) => {
-                ready
-                    .notes
-                    .push("the plugin was quarantined; its lanes go on with this version".to_owned());
+                ready.notes.push(
+                    "the plugin was quarantined; its lanes go on with this version".to_owned(),
+                );
                 RunState::Active
             }
             Some(RunState::Active) | None => RunState::Active,
@@ -382,8 +399,8 @@ impl Operations {
             )));
         }
         let id = slot.install.plugin;
-        if let Some(trying) = slot.candidate.take() {
-            self.end_trial(id, &trying).await?;
+        let earlier = slot.candidate.take();
+        if let Some(trying) = &earlier {
             ready.notes.push(format!(
                 "the trial of version {} has ended",
                 trying.candidate.load.version
@@ -396,6 +413,9 @@ impl Operations {
             .record_candidate(id, record, mode, Some(faults))
             .await
             .map_err(unavailable)?;
+        if let Some(earlier) = &earlier {
+            self.take_shadow_away(earlier).await;
+        }
         if mode == TrialMode::Shadow {
             self.forget_space(candidate.plugin);
         }
@@ -449,10 +469,10 @@ impl Operations {
 
     /// Waits until no call of an old version runs any more, within a bound; answers how long that
     /// took, in milliseconds.
-    async fn drain(&self, old: &[Arc<Handler>], notes: &mut Vec<String>) -> u64 {
+    pub(super) async fn drain(&self, old: &Replaced, notes: &mut Vec<String>) -> u64 {
         let began = Instant::now();
         let bound = Duration::from_millis(self.inner.config.drain_ms);
-        while old.iter().any(|handler| handler.running() > 0) {
+        while !old.is_done() {
             if began.elapsed() > bound {
                 notes.push(format!(
                     "calls of the old version are still under way after {} ms; they end at their own limits",
@@ -473,7 +493,9 @@ impl Operations {
             .await
         {
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "old versions could not be pruned; it is tried again with the next load"),
+            Err(error) => {
+                tracing::warn!(%error, "old versions could not be pruned; it is tried again with the next load")
+            }
         }
     }
 
@@ -502,15 +524,14 @@ impl Operations {
                 partition,
             };
             let next = self.place(&id, start).await?;
-            if next < head {
-                places.push(Place {
-                    log,
-                    partition,
-                    next,
-                    // Nothing that it may need has been passed yet.
-                    logged_at_ms: 0,
-                });
-            }
+            // Also where it is the head's own: events arrive until the lane runs.
+            places.push(Place {
+                log,
+                partition,
+                next: next.min(head),
+                // Nothing that it may need has been passed yet.
+                logged_at_ms: 0,
+            });
         }
         Ok(places)
     }
@@ -577,11 +598,16 @@ impl Operations {
                         stats: Arc::new(Stats::default()),
                     });
                 }
-                Err(error) => tracing::error!(
-                    plugin = name,
-                    version = stored.load.version,
-                    "a candidate could not be brought back: {error}"
-                ),
+                Err(error) => {
+                    tracing::error!(
+                        plugin = name,
+                        version = stored.load.version,
+                        "a candidate could not be brought back, and its trial ends: {error}"
+                    );
+                    if let Err(error) = self.inner.store.end_trial(install.plugin).await {
+                        tracing::error!(plugin = name, %error, "the trial could not be ended");
+                    }
+                }
             }
         }
         let slot = Slot {
@@ -626,15 +652,18 @@ impl Operations {
     }
 
     pub(super) async fn end_trial(&self, id: PluginId, trying: &Trying) -> Done<()> {
-        if trying.candidate.mode == TrialMode::Shadow
-            && let Some(shadow) = self.inner.table.remove(trying.candidate.plugin)
-        {
-            shadow.retire();
-            self.drain(std::slice::from_ref(&shadow), &mut Vec::new())
-                .await;
-            self.forget_space(trying.candidate.plugin);
+        self.inner.store.end_trial(id).await.map_err(unavailable)?;
+        self.take_shadow_away(trying).await;
+        Ok(())
+    }
+
+    async fn take_shadow_away(&self, trying: &Trying) {
+        if trying.candidate.mode != TrialMode::Shadow {
+            return;
         }
-        self.inner.store.end_trial(id).await.map_err(unavailable)
+        let shadow = self.inner.table.remove(trying.candidate.plugin);
+        self.drain(&shadow, &mut Vec::new()).await;
+        self.forget_space(trying.candidate.plugin);
     }
 
     pub(super) fn tell_book(&self, name: Option<&str>, text: &str) {
@@ -676,4 +705,28 @@ fn outcome(
         drained_ms,
         notes: ready.notes.clone(),
     }
+}
+
+/// After how many faults a candidate is taken away.
+fn faults(asked: Option<u32>, default: u32) -> Done<u32> {
+    match asked {
+        Some(0) => Err(OperationError::Invalid(
+            "a candidate is taken away after 1 fault or more, not after 0".to_owned(),
+        )),
+        asked => Ok(asked.unwrap_or(default)),
+    }
+}
+
+/// A canary writes the state that the active version reads.
+fn check_shared_state(before: Option<&Slot>, plugin: &Plugin) -> Done<()> {
+    let (Some(slot), new) = (before, plugin.examined().state_version()) else {
+        return Ok(());
+    };
+    let old = slot.install.load.state_version;
+    if new == old {
+        return Ok(());
+    }
+    Err(OperationError::Conflict(format!(
+        "this binary writes version {new} of its state and the active one version {old}: a canary shares the state with it, and each would misread the other; try it as a shadow, which has a copy"
+    )))
 }

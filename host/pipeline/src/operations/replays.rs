@@ -19,7 +19,7 @@ use super::model::{
 use super::{Done, Operations, Running, unavailable};
 use crate::batch::Batch;
 use crate::handler::Handler;
-use crate::plan::{Plan, Purpose, RunResult, StopCause};
+use crate::plan::{Plan, Purpose, RunResult};
 use crate::scratch::Scratch;
 
 /// Records, and about the bytes, of one turn of reading.
@@ -32,6 +32,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Replays that are remembered.
 const REMEMBERED: usize = 100;
 
+/// What was sent, by id.
+type Sent = BTreeMap<String, NotificationRecord>;
+
 /// A replay that runs, or has run.
 pub(super) struct Replay {
     status: Arc<Mutex<ReplayStatus>>,
@@ -42,7 +45,8 @@ pub(super) struct Replay {
 struct Work {
     operations: Operations,
     running: Running,
-    handler: Arc<Handler>,
+    /// What ran when the replay began.
+    began_with: Arc<Handler>,
     request: ReplayRequest,
     scratch: Option<Arc<Scratch>>,
     status: Arc<Mutex<ReplayStatus>>,
@@ -132,7 +136,7 @@ impl Operations {
         let work = Work {
             operations: self.clone(),
             running,
-            handler,
+            began_with: handler,
             request,
             scratch,
             status: Arc::clone(&status),
@@ -230,7 +234,13 @@ impl Work {
         let stretches = self.stretches().await?;
         let records = stretches
             .iter()
-            .map(|stretch| stretch.to.saturating_sub(stretch.from).max(0).unsigned_abs())
+            .map(|stretch| {
+                stretch
+                    .to
+                    .saturating_sub(stretch.from)
+                    .max(0)
+                    .unsigned_abs()
+            })
             .sum();
         self.note(|status| status.records = records);
         for stretch in stretches {
@@ -282,8 +292,18 @@ impl Work {
                 .at_time(&id, self.request.to_ms, &inner.readers)
                 .await
                 .map_err(failed)?;
-            // What the lanes have not reached they will handle by themselves.
-            let to = to.min(head);
+            // What the plugin's lane has not reached it will handle by itself.
+            let cursors = inner
+                .store
+                .cursors(log, id.partition)
+                .await
+                .map_err(unavailable)?;
+            let own = cursors
+                .own
+                .iter()
+                .find(|(plugin, _)| *plugin == self.began_with.id)
+                .map_or(head, |(_, cursor)| cursor.next);
+            let to = to.min(head).min(own);
             if from < to {
                 stretches.push(Stretch {
                     log,
@@ -297,10 +317,13 @@ impl Work {
     }
 
     async fn batch(&self, batch: &Arc<Batch>) -> Done<()> {
-        let mut from = 0;
+        // Before the run: a run over shared state is not to wait for anything once it is done.
+        let sent = self.sent(batch).await?;
+        let mut from = batch.start;
         while !self.cancelled.load(Ordering::Acquire) {
+            let handler = self.handler()?;
             let mut plan = Plan::again(
-                &self.handler,
+                &handler,
                 batch,
                 Purpose::Again {
                     egress: Egress::Closed,
@@ -309,40 +332,58 @@ impl Work {
             );
             plan.skip_to(from);
             if plan.is_empty() {
+                self.compare(batch, from, batch.next, &RunResult::default(), &sent);
                 return Ok(());
             }
-            let workers = self.running.context.workers_for(&self.handler);
+            let workers = self.running.context.workers_for(&handler);
             let mut result = plan.start(workers).result.await.map_err(|_| {
                 OperationError::Unavailable("the host panicked while it ran the plugin".to_owned())
             })?;
             let stop = result.stop.take();
-            let kept = match self.request.effects {
-                ReplayEffects::Compare => {
-                    self.compare(batch, &result).await?;
-                    true
-                }
-                ReplayEffects::Apply => self.apply(batch, result).await?,
+            let to = stop.as_ref().map_or(batch.next, |stop| stop.offset);
+            let stands = match self.request.effects {
+                ReplayEffects::Compare => true,
+                ReplayEffects::Apply => self.apply(&mut result, &sent).await?,
             };
+            if stands {
+                self.compare(batch, from, to, &result, &sent);
+                from = to;
+            }
             match stop {
-                _ if !kept => tokio::time::sleep(AGAIN).await,
-                None => return Ok(()),
-                Some(stop) => {
-                    if matches!(stop.cause, StopCause::Host { .. }) {
-                        tokio::time::sleep(AGAIN).await;
-                    }
-                    from = stop.offset;
-                }
+                None if stands => return Ok(()),
+                // It was not run as far as it should have been, or has to be run again.
+                _ => tokio::time::sleep(AGAIN).await,
             }
         }
         Ok(())
     }
 
-    /// Counts what would be different, and keeps the first of it.
-    async fn compare(&self, batch: &Batch, result: &RunResult) -> Done<()> {
-        let sent = self.sent(batch, result).await?;
+    /// What runs now, as long as it is the version that the replay began with.
+    fn handler(&self) -> Done<Arc<Handler>> {
+        let handler = self.operations.running_handler(&self.began_with.name)?;
+        if handler.version == self.began_with.version {
+            return Ok(handler);
+        }
+        Err(OperationError::Conflict(format!(
+            "version {} took the place of {} meanwhile; start the replay again",
+            handler.label, self.began_with.label
+        )))
+    }
+
+    /// Counts what is different between two offsets, and keeps the first of it.
+    fn compare(&self, batch: &Batch, from: i64, to: i64, result: &RunResult, sent: &Sent) {
+        let failed: Vec<i64> = result
+            .failures
+            .iter()
+            .map(|(index, _)| batch.items[*index].record.offset)
+            .collect();
+        let compared = |offset: i64| (from..to).contains(&offset) && !failed.contains(&offset);
+        let sent: BTreeMap<&String, &NotificationRecord> = sent
+            .iter()
+            .filter(|(_, old)| compared(old.offset))
+            .collect();
         let mut now: HashMap<String, &NewNotification> = HashMap::new();
         for (_, effect) in &result.effects {
-            // A withdrawal takes effect only on what is there; that is not repeated.
             if let Effect::Notify(new) = effect {
                 now.insert(new.id.to_string(), new);
             }
@@ -369,15 +410,15 @@ impl Work {
                 id: id.clone(),
                 event_id: new.event_id.clone(),
                 stream: new.stream.to_string(),
-                sent: sent.get(id).map(shown_sent),
+                sent: sent.get(id).map(|old| shown_sent(old)),
                 now: Some(shown_now(new)),
             });
         }
-        for (id, old) in sent.iter().filter(|(id, _)| !now.contains_key(*id)) {
+        for (id, old) in sent.iter().filter(|(id, _)| !now.contains_key(id.as_str())) {
             missing += 1;
             differences.push(ReplayDifference {
                 what: "missing".to_owned(),
-                id: id.clone(),
+                id: (*id).clone(),
                 event_id: old.event_id.clone(),
                 stream: old.stream.to_string(),
                 sent: Some(shown_sent(old)),
@@ -391,38 +432,26 @@ impl Work {
             status.new += fresh;
             status.missing += missing;
             let room = KEPT.saturating_sub(status.differences.len());
-            status.differences.extend(differences.into_iter().take(room));
+            status
+                .differences
+                .extend(differences.into_iter().take(room));
         });
         self.count(batch, result);
-        Ok(())
     }
 
-    /// What this plugin has sent for the events that were just handled, by id.
-    async fn sent(
-        &self,
-        batch: &Batch,
-        result: &RunResult,
-    ) -> Done<BTreeMap<String, NotificationRecord>> {
-        let failed: Vec<i64> = result
-            .failures
-            .iter()
-            .map(|(index, _)| batch.items[*index].record.offset)
-            .collect();
-        let mut sent = BTreeMap::new();
-        for decision in &result.decisions {
-            let source = decision.source;
-            if failed.contains(&source.offset) {
-                continue;
-            }
+    /// What this plugin has sent for the events of a batch, by id.
+    async fn sent(&self, batch: &Batch) -> Done<Sent> {
+        let mut sent = Sent::new();
+        for item in batch.items.iter().filter(|item| item.content.is_ok()) {
             let notifications = self
                 .operations
                 .inner
                 .store
-                .notifications_of_record(source.log, source.partition, source.offset)
+                .notifications_of_record(batch.log, batch.partition.partition, item.record.offset)
                 .await
                 .map_err(unavailable)?;
             let own = notifications.into_iter().filter(|notification| {
-                notification.plugin == self.handler.id && !notification.withdraws
+                notification.plugin == self.began_with.id && !notification.withdraws
             });
             sent.extend(own.map(|notification| (notification.id.to_string(), notification)));
         }
@@ -430,37 +459,57 @@ impl Work {
     }
 
     /// Writes what was not written; answers whether it stands.
-    async fn apply(&self, batch: &Batch, result: RunResult) -> Done<bool> {
-        let compared = RunResult {
-            effects: result.effects.clone(),
-            decisions: result.decisions.clone(),
-            failures: result.failures.clone(),
-            ..RunResult::default()
-        };
+    async fn apply(&self, result: &mut RunResult, sent: &Sent) -> Done<bool> {
+        result.effects.sort_by_key(|(index, _)| *index);
         let mut share = Share::without_cursor();
-        let mut effects = result.effects;
-        effects.sort_by_key(|(index, _)| *index);
-        share.effects = effects.into_iter().map(|(_, effect)| effect).collect();
-        share.decisions = result.decisions;
-        let (state, tickets) = result.state.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-        share.state = state;
-        // Before it is written, so that what is new can be told.
-        let counted = self.look();
-        self.compare(batch, &compared).await?;
-        match self.running.context.committer.commit(share, tickets).await {
-            Some(Ok(())) => Ok(true),
-            Some(Err(failed)) if matches!(failed.error, ShareError::StateConflict) => {
-                self.note(|status| *status = counted);
-                Ok(false)
+        for (_, effect) in &result.effects {
+            // What was withdrawn then is withdrawn, and what was sent since must not be.
+            if let Effect::Notify(new) = effect
+                && !sent.contains_key(&new.id.to_string())
+                && !self.is_superseded(new).await?
+            {
+                share.effects.push(effect.clone());
             }
-            Some(Err(failed)) => Err(OperationError::Unavailable(format!(
-                "the store refuses what the plugin decided: {}",
-                failed.error
-            ))),
-            None => Err(OperationError::Unavailable(
-                "the host is stopping".to_owned(),
-            )),
         }
+        share.decisions = std::mem::take(&mut result.decisions);
+        let handled = share.decisions.clone();
+        let (state, tickets) = result
+            .state
+            .take()
+            .into_iter()
+            .unzip::<_, _, Vec<_>, Vec<_>>();
+        share.state = state;
+        let stands = match self.running.context.committer.commit(share, tickets).await {
+            Some(Ok(())) => true,
+            Some(Err(failed)) if matches!(failed.error, ShareError::StateConflict) => false,
+            Some(Err(failed)) => {
+                return Err(OperationError::Unavailable(format!(
+                    "the store refuses what the plugin decided: {}",
+                    failed.error
+                )));
+            }
+            None => {
+                return Err(OperationError::Unavailable(
+                    "the host is stopping".to_owned(),
+                ));
+            }
+        };
+        result.decisions = handled;
+        Ok(stands)
+    }
+
+    /// Whether something newer stands under the same collapse key: it must not be replaced by
+    /// something old.
+    async fn is_superseded(&self, new: &NewNotification) -> Done<bool> {
+        let Some(key) = &new.collapse_key else {
+            return Ok(false);
+        };
+        self.operations
+            .inner
+            .store
+            .newer_stands(&new.stream, new.plugin, key, new.source.logged_at_ms)
+            .await
+            .map_err(unavailable)
     }
 
     fn count(&self, batch: &Batch, result: &RunResult) {

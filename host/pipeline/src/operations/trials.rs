@@ -20,10 +20,15 @@ impl Operations {
     /// # Errors
     /// When there is no candidate, or the store fails.
     pub async fn promote(&self, name: &str, by: &Operator) -> Done<LoadOutcome> {
-        let done = self.promote_candidate(name, by).await;
-        self.audit_record(by, "promote", Some(name), json!({}), &done)
-            .await;
-        done
+        let (operations, name, by) = (self.clone(), name.to_owned(), by.clone());
+        self.to_the_end(async move {
+            let done = operations.promote_candidate(&name, &by).await;
+            operations
+                .audit_record(&by, "promote", Some(&name), json!({}), &done)
+                .await;
+            done
+        })
+        .await
     }
 
     async fn promote_candidate(&self, name: &str, by: &Operator) -> Done<LoadOutcome> {
@@ -62,10 +67,15 @@ impl Operations {
     /// # Errors
     /// When there is no candidate, or the store fails.
     pub async fn abort(&self, name: &str, by: &Operator) -> Done<PluginSummary> {
-        let done = self.abort_candidate(name).await;
-        self.audit_record(by, "abort", Some(name), json!({}), &done)
-            .await;
-        done
+        let (operations, name, by) = (self.clone(), name.to_owned(), by.clone());
+        self.to_the_end(async move {
+            let done = operations.abort_candidate(&name).await;
+            operations
+                .audit_record(&by, "abort", Some(&name), json!({}), &done)
+                .await;
+            done
+        })
+        .await
     }
 
     /// The rule that the candidate was loaded with has decided.

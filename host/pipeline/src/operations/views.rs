@@ -14,6 +14,7 @@ use super::trials::candidate_summary;
 use super::{Done, Operations, Slot, unavailable};
 use crate::board::Standing;
 
+const STATES: [&str; 4] = ["active", "paused", "quarantined", "missing"];
 /// The most rows of one answer.
 const MOST_ROWS: u32 = 1_000;
 
@@ -44,7 +45,12 @@ impl Operations {
     pub async fn show(&self, name: &str) -> Done<PluginDetails> {
         let slot = self.slot(name)?;
         let id = slot.install.plugin;
-        let state_bytes = self.inner.store.state_bytes(id).await.map_err(unavailable)?;
+        let state_bytes = self
+            .inner
+            .store
+            .state_bytes(id)
+            .await
+            .map_err(unavailable)?;
         let load = &slot.install.load;
         let plugin = slot.plugin.as_ref().ok();
         Ok(PluginDetails {
@@ -63,7 +69,12 @@ impl Operations {
             granted: plugin.map_or_else(BTreeMap::new, granted),
             settings: plugin.map_or_else(Vec::new, |plugin| self.settings(&slot, plugin)),
             limits: plugin.map_or_else(Vec::new, |plugin| {
-                limits(plugin.limits(), &plugin.highest(), state_bytes)
+                let (used, mut all) = (plugin.highest(), Vec::new());
+                all.extend(limits(plugin.limits(), &used, state_bytes));
+                if plugin.imports_http() {
+                    all.extend(egress_limits(&plugin.grants().http, &used));
+                }
+                all
             }),
             latency: slot.shared.stats.latency(),
             lanes: self
@@ -93,7 +104,10 @@ impl Operations {
                 SettingDetails {
                     key: key.clone(),
                     summary: setting.summary.clone(),
-                    source: found.as_ref().map_or("none", |(source, _)| source).to_owned(),
+                    source: found
+                        .as_ref()
+                        .map_or("none", |(source, _)| source)
+                        .to_owned(),
                     value: found.map(|(_, value)| value),
                 }
             })
@@ -110,7 +124,13 @@ impl Operations {
             let mut all: Vec<_> = loaded
                 .handlers
                 .values()
-                .map(|handler| (handler.id, handler.name.to_string(), handler.plugin.gate.state()))
+                .map(|handler| {
+                    (
+                        handler.id,
+                        handler.name.to_string(),
+                        handler.plugin.gate.state(),
+                    )
+                })
                 .collect();
             // Installed, and not running.
             all.extend(
@@ -166,11 +186,29 @@ impl Operations {
             gauge("carillon_plugin_lag_records").set(plugin.lag as f64);
             gauge("carillon_plugin_memory_bytes").set(plugin.memory_bytes as f64);
             gauge("carillon_plugin_p99_seconds").set(plugin.p99_ms / 1_000.0);
-            for state in ["active", "paused", "quarantined", "missing"] {
+            for state in STATES {
                 let value = f64::from(u8::from(plugin.state == state));
                 metrics::gauge!("carillon_plugin_state", "plugin" => plugin.name.clone(), "state" => state)
                     .set(value);
             }
+        }
+    }
+}
+
+/// A plugin that is gone is in no state, and lags behind nothing.
+impl Operations {
+    pub(super) fn unmeasure(&self, name: &str) {
+        let gauge = |metric: &'static str| metrics::gauge!(metric, "plugin" => name.to_owned());
+        for metric in [
+            "carillon_plugin_lag_records",
+            "carillon_plugin_memory_bytes",
+            "carillon_plugin_p99_seconds",
+        ] {
+            gauge(metric).set(0.0);
+        }
+        for state in STATES {
+            metrics::gauge!("carillon_plugin_state", "plugin" => name.to_owned(), "state" => state)
+                .set(0.0);
         }
     }
 }
@@ -285,7 +323,12 @@ fn egress(grant: &HttpGrant) -> Vec<String> {
             .iter()
             .map(|network| format!("private addresses in {network}")),
     );
-    words.extend(grant.secrets.keys().map(|name| format!("the secret {name}")));
+    words.extend(
+        grant
+            .secrets
+            .keys()
+            .map(|name| format!("the secret {name}")),
+    );
     words.push(format!(
         "{} requests of an event, {} ms each and {} ms in all, {} bytes out and {} bytes in",
         grant.max_requests,
@@ -297,6 +340,21 @@ fn egress(grant: &HttpGrant) -> Vec<String> {
     words
 }
 
+fn egress_limits(grant: &HttpGrant, used: &Usage) -> [LimitDetails; 2] {
+    [
+        LimitDetails {
+            limit: "http.max_requests".to_owned(),
+            granted: u64::from(grant.max_requests),
+            highest: Some(used.http_requests),
+        },
+        LimitDetails {
+            limit: "http.budget_ms".to_owned(),
+            granted: grant.budget_ms,
+            highest: Some(used.http_ms),
+        },
+    ]
+}
+
 fn limits(limits: &Limits, highest: &Usage, state_bytes: u64) -> Vec<LimitDetails> {
     let row = |limit: &str, granted: u64, highest: Option<u64>| LimitDetails {
         limit: limit.to_owned(),
@@ -304,18 +362,58 @@ fn limits(limits: &Limits, highest: &Usage, state_bytes: u64) -> Vec<LimitDetail
         highest,
     };
     vec![
-        row("cpu_ms", limits.cpu_ms, Some(highest.cpu_us.div_ceil(1_000))),
-        row("wall_ms", limits.wall_ms, Some(highest.wall_us.div_ceil(1_000))),
-        row("memory_bytes", limits.memory_bytes as u64, Some(highest.memory_bytes)),
-        row("table_elements", limits.table_elements as u64, Some(highest.table_elements)),
+        row(
+            "cpu_ms",
+            limits.cpu_ms,
+            Some(highest.cpu_us.div_ceil(1_000)),
+        ),
+        row(
+            "wall_ms",
+            limits.wall_ms,
+            Some(highest.wall_us.div_ceil(1_000)),
+        ),
+        row(
+            "memory_bytes",
+            limits.memory_bytes as u64,
+            Some(highest.memory_bytes),
+        ),
+        row(
+            "table_elements",
+            limits.table_elements as u64,
+            Some(highest.table_elements),
+        ),
         row("actions", limits.actions as u64, Some(highest.actions)),
-        row("output_bytes", limits.output_bytes as u64, Some(highest.output_bytes)),
-        row("log_lines", u64::from(limits.log_lines), Some(highest.log_lines)),
+        row(
+            "output_bytes",
+            limits.output_bytes as u64,
+            Some(highest.output_bytes),
+        ),
+        row(
+            "log_lines",
+            u64::from(limits.log_lines),
+            Some(highest.log_lines),
+        ),
         row("log_lines_per_s", u64::from(limits.log_lines_per_s), None),
-        row("state_calls", u64::from(limits.state_calls), Some(highest.state_calls)),
-        row("state_bytes", limits.state_bytes as u64, Some(highest.state_bytes)),
-        row("state_value_bytes", limits.state_value_bytes as u64, Some(highest.state_value_bytes)),
-        row("state_total_bytes", limits.state_total_bytes as u64, Some(state_bytes)),
+        row(
+            "state_calls",
+            u64::from(limits.state_calls),
+            Some(highest.state_calls),
+        ),
+        row(
+            "state_bytes",
+            limits.state_bytes as u64,
+            Some(highest.state_bytes),
+        ),
+        row(
+            "state_value_bytes",
+            limits.state_value_bytes as u64,
+            Some(highest.state_value_bytes),
+        ),
+        row(
+            "state_total_bytes",
+            limits.state_total_bytes as u64,
+            Some(state_bytes),
+        ),
         row("calls_per_instance", limits.calls_per_instance, None),
     ]
 }

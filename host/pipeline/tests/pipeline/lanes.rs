@@ -4,9 +4,7 @@ use carillon_bus::Record;
 use carillon_events::{Draft, Kind};
 use serde_json::{Value, json};
 
-use crate::rig::{
-    Rig, START_MS, TOPIC, by, event, events, eventually, field, somebody, subjects,
-};
+use crate::rig::{Rig, START_MS, TOPIC, by, event, events, eventually, field, somebody, subjects};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_handled_once_and_in_order() {

@@ -10,9 +10,7 @@ use carillon_pipeline::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::rig::{
-    Rig, START_MS, by, event, events, eventually, field, request, somebody,
-};
+use crate::rig::{Rig, START_MS, by, event, events, eventually, field, request, somebody};
 
 fn numbered(numbers: std::ops::Range<u32>) -> impl Iterator<Item = Vec<u8>> {
     numbers.map(|number| event(&format!("e{number}"), "u", json!({ "number": number })))
@@ -23,7 +21,11 @@ async fn versions_are_swapped_while_events_flow_and_each_event_is_handled_once()
     let rig = Rig::start(&["greeter-v1", "echo"], &[]).await;
     for round in 0..10_u32 {
         rig.send(numbered(round * 50..round * 50 + 50)).await;
-        let version = if round % 2 == 0 { "greeter-v2" } else { "greeter-v1" };
+        let version = if round % 2 == 0 {
+            "greeter-v2"
+        } else {
+            "greeter-v1"
+        };
         let outcome = rig.load(version, RunAs::Active).await.unwrap();
         assert!(!outcome.is_new);
     }
@@ -65,7 +67,10 @@ async fn a_load_that_fails_leaves_the_old_version_running_and_is_written_down() 
     rig.send(numbered(0..3)).await;
     assert_eq!(rig.stream("u", 3).await.len(), 3);
     let audit = rig.operations().audit(None, None, 100).await.unwrap();
-    let refused = audit.iter().filter(|record| record.outcome != "done").count();
+    let refused = audit
+        .iter()
+        .filter(|record| record.outcome != "done")
+        .count();
     assert_eq!(refused, 5, "{audit:#?}");
     assert!(audit.iter().all(|record| record.who == "somebody"));
 }
@@ -79,7 +84,10 @@ async fn rolling_back_brings_the_earlier_binary_and_stays_over_a_restart() {
         .rollback("greeter", None, &somebody())
         .await
         .unwrap();
-    assert_eq!((back.version.as_str(), back.replaced.as_deref()), ("1.0.0", Some("2.0.0")));
+    assert_eq!(
+        (back.version.as_str(), back.replaced.as_deref()),
+        ("1.0.0", Some("2.0.0"))
+    );
     let rig = rig.restart(&[], &[]).await;
     assert_eq!(rig.plugin("greeter").version, "1.0.0");
     let by_version = rig
@@ -101,7 +109,11 @@ async fn a_paused_plugin_keeps_its_place_and_comes_back_to_the_head() {
     let rig = Rig::start(&["greeter-v1", "echo"], &[]).await;
     rig.send(numbered(0..10)).await;
     rig.stream("u", 20).await;
-    let paused = rig.operations().pause("greeter", &somebody()).await.unwrap();
+    let paused = rig
+        .operations()
+        .pause("greeter", &somebody())
+        .await
+        .unwrap();
     assert_eq!(paused.state, "paused");
     rig.send(numbered(10..200)).await;
     eventually("echo to go on", async || {
@@ -112,7 +124,10 @@ async fn a_paused_plugin_keeps_its_place_and_comes_back_to_the_head() {
         (rig.plugin("greeter").lag == 190).then_some(())
     })
     .await;
-    rig.operations().resume("greeter", &somebody()).await.unwrap();
+    rig.operations()
+        .resume("greeter", &somebody())
+        .await
+        .unwrap();
     let entries = rig.stream("u", 400).await;
     let ids: Vec<String> = by(&entries, "greeter")
         .iter()
@@ -121,10 +136,7 @@ async fn a_paused_plugin_keeps_its_place_and_comes_back_to_the_head() {
     assert_eq!(ids, (0..200).map(|n| format!("e{n}")).collect::<Vec<_>>());
     eventually("all lanes to stand at the head again", async || {
         let lanes = rig.operations().lanes();
-        lanes
-            .iter()
-            .all(|lane| lane.place == "head")
-            .then_some(())
+        lanes.iter().all(|lane| lane.place == "head").then_some(())
     })
     .await;
 }
@@ -142,7 +154,9 @@ async fn a_version_that_traps_is_quarantined_and_the_mended_one_catches_up() {
     .await;
     eventually("echo to hear everything", async || {
         let entries = rig.store.history("user:u", 0, 10_000).await.unwrap();
-        let echoed = entries.iter().filter(|entry| entry.json.contains("\"echo\""));
+        let echoed = entries
+            .iter()
+            .filter(|entry| entry.json.contains("\"echo\""));
         (echoed.count() == 100).then_some(())
     })
     .await;
@@ -158,7 +172,11 @@ async fn a_version_that_traps_is_quarantined_and_the_mended_one_catches_up() {
         (by(&entries, "greeter").len() + letters.len() == 100).then_some(letters)
     })
     .await;
-    assert!(letters.len() <= 10, "{} events were given up", letters.len());
+    assert!(
+        letters.len() <= 10,
+        "{} events were given up",
+        letters.len()
+    );
     let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
     if !ids.is_empty() {
         let replayed = rig
@@ -240,7 +258,11 @@ async fn a_shadow_is_compared_event_by_event_and_nobody_hears_of_it() {
     wanted.sort_unstable();
     assert_eq!(ids, wanted);
     assert_eq!(rig.stream("u", 300).await.len(), 300);
-    let promoted = rig.operations().promote("greeter", &somebody()).await.unwrap();
+    let promoted = rig
+        .operations()
+        .promote("greeter", &somebody())
+        .await
+        .unwrap();
     assert_eq!(promoted.version, "2.0.0");
     rig.send(numbered(300..310)).await;
     let entries = rig.stream("u", 310).await;
@@ -272,10 +294,22 @@ async fn a_canary_that_faults_is_taken_away_and_no_event_is_lost() {
         rig.plugin("greeter").candidate.is_none().then_some(())
     })
     .await;
-    assert_eq!(rig.plugin("greeter").state, "active", "its faults are its own");
+    assert_eq!(
+        rig.plugin("greeter").state,
+        "active",
+        "its faults are its own"
+    );
     assert_eq!(rig.stream("u", 60).await.len(), 60);
-    let audit = rig.operations().audit(Some("greeter"), None, 10).await.unwrap();
-    assert!(audit.iter().any(|record| record.action == "abort" && record.who == "rule of the trial"));
+    let audit = rig
+        .operations()
+        .audit(Some("greeter"), None, 10)
+        .await
+        .unwrap();
+    assert!(
+        audit
+            .iter()
+            .any(|record| record.action == "abort" && record.who == "rule of the trial")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,7 +338,10 @@ async fn a_dry_run_names_what_would_be_different_and_a_replay_sends_what_was_not
     };
     let dry = replay("greeter", all).await;
     assert_eq!(dry.state, "done", "{dry:?}");
-    assert_eq!((dry.handled, dry.same, dry.changed, dry.new, dry.missing), (50, 45, 5, 0, 0));
+    assert_eq!(
+        (dry.handled, dry.same, dry.changed, dry.new, dry.missing),
+        (50, 45, 5, 0, 0)
+    );
     assert_eq!(rig.stream("u", 50).await.len(), 50);
 
     rig.load("echo", RunAs::Active).await.unwrap();
@@ -320,13 +357,19 @@ async fn a_dry_run_names_what_would_be_different_and_a_replay_sends_what_was_not
     assert_eq!((again.handled, again.new, again.same), (50, 0, 50));
     assert_eq!(rig.stream("u", 100).await.len(), 100, "and none twice");
     let without = replay("counter", apply).await;
-    assert_eq!((without.handled, rig.counted("counter", "count").await), (50, 0));
+    assert_eq!(
+        (without.handled, rig.counted("counter", "count").await),
+        (50, 0)
+    );
     let with = ReplayRequest {
         state: ReplayState::Write,
         ..apply
     };
     let with = replay("counter", with).await;
-    assert_eq!((with.handled, rig.counted("counter", "count").await), (50, 50));
+    assert_eq!(
+        (with.handled, rig.counted("counter", "count").await),
+        (50, 50)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -386,12 +429,17 @@ async fn the_quota_of_state_is_told_to_the_guest() {
         .await;
     let entries = rig.stream("u", count as usize).await;
     let titles: BTreeMap<&str, usize> =
-        field(&entries, "title").into_iter().fold(BTreeMap::new(), |mut all, title| {
-            *all.entry(title).or_default() += 1;
-            all
-        });
+        field(&entries, "title")
+            .into_iter()
+            .fold(BTreeMap::new(), |mut all, title| {
+                *all.entry(title).or_default() += 1;
+                all
+            });
     assert_eq!(titles.len(), 2, "{titles:?}");
-    assert!(titles.keys().any(|title| title.contains("space is full")), "{titles:?}");
+    assert!(
+        titles.keys().any(|title| title.contains("space is full")),
+        "{titles:?}"
+    );
     let shown = rig.operations().show("state-filler").await.unwrap();
     let total = shown
         .limits
@@ -405,7 +453,10 @@ async fn the_quota_of_state_is_told_to_the_guest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_explains_what_every_plugin_did_with_it() {
     let rig = Rig::start(&["echo", "rejecter", "greeter-v1"], &[]).await;
-    rig.operations().pause("greeter", &somebody()).await.unwrap();
+    rig.operations()
+        .pause("greeter", &somebody())
+        .await
+        .unwrap();
     rig.send(events(0..1)).await;
     let entries = rig.stream("u", 1).await;
     rig.dead_letters(1).await;
@@ -429,11 +480,20 @@ async fn an_event_explains_what_every_plugin_did_with_it() {
     let notification = rig.operations().explain(id).await.unwrap();
     assert_eq!(notification.subject, "notification");
     let story = notification.story.join("\n");
-    for word in ["plugin echo", "e0", "user:u", "loaded", "by somebody from echo.wasm"] {
+    for word in [
+        "plugin echo",
+        "e0",
+        "user:u",
+        "loaded",
+        "by somebody from echo.wasm",
+    ] {
         assert!(story.contains(word), "{word}: {story}");
     }
     let unknown = rig.operations().explain("never-seen").await.unwrap_err();
-    assert!(unknown.to_string().contains("nothing is known"), "{unknown}");
+    assert!(
+        unknown.to_string().contains("nothing is known"),
+        "{unknown}"
+    );
     let value: Value = notification.record.unwrap();
     assert_eq!(value["topic"], crate::rig::TOPIC);
 }

@@ -57,7 +57,11 @@ impl Rig {
     }
 
     /// Stops the host and starts it again with other plugins, on the same log and data.
-    pub(crate) async fn restart(mut self, guests: &[&str], settings: &[(&str, &str, &str)]) -> Self {
+    pub(crate) async fn restart(
+        mut self,
+        guests: &[&str],
+        settings: &[(&str, &str, &str)],
+    ) -> Self {
         self.pipeline.stop().await;
         drop(self.pipeline);
         drop(self.store);
@@ -149,7 +153,11 @@ impl Rig {
     }
 
     /// Loads a guest as an operator would.
-    pub(crate) async fn load(&self, guest: &str, run_as: RunAs) -> Result<LoadOutcome, OperationError> {
+    pub(crate) async fn load(
+        &self,
+        guest: &str,
+        run_as: RunAs,
+    ) -> Result<LoadOutcome, OperationError> {
         let request = LoadRequest {
             run_as,
             ..request(guest)
@@ -241,7 +249,10 @@ async fn pipeline(
     })
     .unwrap();
     for guest in guests {
-        let loaded = pipeline.operations().load(request(guest), &somebody()).await;
+        let loaded = pipeline
+            .operations()
+            .load(request(guest), &somebody())
+            .await;
         loaded.unwrap();
     }
     pipeline.start().await.unwrap();
@@ -294,4 +305,3 @@ pub(crate) fn subjects(count: u32) -> Vec<String> {
         .map(|number| format!("subject-e{number}"))
         .collect()
 }
-

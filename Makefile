@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # One cargo at a time: each uses every core, and they would wait for each other's lock.
 .NOTPARALLEL:
-.PHONY: help run build plugins guests test crash-test bench clean
+.PHONY: help run build plugins guests test crash-test operations-test bench clean
 
 # Where `make run` keeps its data.
 DATA ?= data
@@ -17,6 +17,7 @@ help:
 	@echo "make run         build everything and start it here: no Kafka, no database needed"
 	@echo "make test        every check and every test, with Apache Kafka, the npm client and a browser"
 	@echo "make crash-test  the long crash test: 20,000 events, 50 kills of the host, 10 of the booking API"
+	@echo "make operations-test  the long test of what operators do: swaps at 2,000 events/s with 200 clients, and more"
 	@echo "make bench       measures, and prints the table of docs/performance.md"
 	@echo "make build       the binary, $(BIN)"
 	@echo "make plugins     the plugins that ship, as target/plugins/*.wasm"
@@ -59,6 +60,7 @@ test:
 	$(STAGE) "Apache Kafka: the broker itself" $(CARGO) test $(FLAGS) --test apache_kafka
 	$(STAGE) "Apache Kafka: samples" $(CARGO) test $(FLAGS) --test samples -- --nocapture
 	$(STAGE) "Apache Kafka: hostile guests" $(CARGO) test $(FLAGS) --test hostile -- --nocapture --test-threads 2
+	$(STAGE) "Apache Kafka: operations" $(CARGO) test $(FLAGS) --test operations -- --nocapture --test-threads 2
 	$(STAGE) "Apache Kafka: crashes" $(CARGO) test $(FLAGS) --test crash -- --nocapture --test-threads 1
 	$(STAGE) "embedded broker: crashes" $(CARGO) test $(FLAGS) --test embedded -- --nocapture --test-threads 1
 	$(STAGE) "npm client" $(CARGO) test $(FLAGS) --test centrifuge -- --nocapture --test-threads 1
@@ -78,12 +80,20 @@ crash-test:
 	$(STAGE) "crashes with the embedded broker, long form" env CRASH_EMBEDDED_BOOKINGS=1000 CRASH_EMBEDDED_KILLS=20 \
 		$(CARGO) test $(FLAGS) --test embedded -- --nocapture --test-threads 1
 
+operations-test:
+	$(STAGE) "set-up" sh tests/setup.sh test
+	$(STAGE) "build" $(MAKE) --no-print-directory build
+	$(STAGE) "plugins and guests" $(MAKE) --no-print-directory plugins guests
+	$(STAGE) "operations on Apache Kafka, long form" env OPERATIONS=long \
+		$(CARGO) test $(FLAGS) --test operations -- --nocapture --test-threads 1
+
 bench:
 	$(STAGE) "set-up" sh tests/setup.sh test
 	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins
 	$(STAGE) "plugins and guests" $(MAKE) --no-print-directory plugins guests
 	$(STAGE) "criterion" $(CARGO) bench --locked --bench '*'
 	$(STAGE) "load" target/release/load
+	$(STAGE) "operations" target/release/operations_bench
 
 clean:
 	$(CARGO) clean

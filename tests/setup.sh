@@ -52,6 +52,7 @@ if [ "$purpose" = test ]; then
   has mvn || need maven
   has node || need nodejs
   has npm || need npm
+  has openssl || need openssl
   has chromium || has chromium-browser || has google-chrome || need chromium
 fi
 

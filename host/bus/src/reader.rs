@@ -17,6 +17,7 @@ use crate::record::LogRecord;
 
 /// The longest turn of a reader.
 const TURN: Duration = Duration::from_secs(5);
+const FETCH_WAIT: &str = "fetch.wait.max.ms";
 const WATERMARK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A bounded number of readers that take turns.
@@ -136,6 +137,11 @@ impl ReaderPool {
         client
             .set("queued.max.messages.kbytes", "4096")
             .set("enable.partition.eof", "true");
+        // A reader moves from one partition to another, and the broker holds the fetch of the old
+        // place for this long before it hears of the new one.
+        if !self.config.properties.contains_key(FETCH_WAIT) {
+            client.set(FETCH_WAIT, "10");
+        }
         Ok(Reader {
             client: client.create()?,
             place: None,
@@ -224,6 +230,10 @@ impl Reader {
         records.retain(|record| record.offset < until);
         // A reader that has read beyond cannot go on from `until` without seeking.
         self.place = (!overshot && !ended && next < until).then(|| (id.clone(), next));
+        if self.place.is_none() {
+            // Otherwise it would go on asking for what nobody reads. It assigns anew in any case.
+            let _ = self.client.unassign();
+        }
         Ok(Stretch {
             records,
             next: next.min(until),

@@ -30,7 +30,7 @@ pub(crate) const INBOX: usize = 8;
 /// A lane this near to the head follows it, in records.
 const NEAR: i64 = 4_096;
 /// Records, and about the bytes, of one turn of reading.
-const TURN: usize = 256;
+const TURN: usize = 2_048;
 const TURN_BYTES: usize = 1 << 20;
 /// A lane that waits longer than this lets go of the batches that it keeps.
 const SHORT_WAIT: Duration = Duration::from_secs(1);

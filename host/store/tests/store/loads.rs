@@ -172,12 +172,6 @@ async fn pruning_keeps_the_newest_loads_of_each_plugin_and_what_is_in_use() {
         let new = world.load("1.0.0", sha256, 1);
         world.store.record_load(two, new, &[]).await.unwrap();
     }
-    let tried = world.load("2.0.0", "zz", 1);
-    world
-        .store
-        .record_candidate(two, tried, TrialMode::Canary { percent: 10 }, None)
-        .await
-        .unwrap();
     for sha256 in ["xx", "yy"] {
         let new = NewLoad {
             action: LoadAction::Settings,
@@ -185,7 +179,13 @@ async fn pruning_keeps_the_newest_loads_of_each_plugin_and_what_is_in_use() {
         };
         world.store.record_load(two, new, &[]).await.unwrap();
     }
-    assert_eq!(world.store.prune_loads(2).await.unwrap(), 3 + 2);
+    let tried = world.load("2.0.0", "zz", 3);
+    world
+        .store
+        .record_candidate(two, tried, TrialMode::Canary { percent: 10 }, None)
+        .await
+        .unwrap();
+    assert_eq!(world.store.prune_loads(1).await.unwrap(), 4 + 3);
     let kept = async |plugin| {
         let loads = world.store.loads(plugin).await.unwrap();
         loads
@@ -193,33 +193,32 @@ async fn pruning_keeps_the_newest_loads_of_each_plugin_and_what_is_in_use() {
             .map(|load| load.sha256)
             .collect::<Vec<_>>()
     };
-    assert_eq!(kept(one).await, ["ee", "dd"]);
+    assert_eq!(kept(one).await, ["ee"]);
     assert_eq!(
         kept(two).await,
-        ["yy", "xx", "zz"],
-        "the candidate is older than two other loads"
+        ["zz", "yy"],
+        "what runs is older than the newest load, the candidate"
     );
     for (sha256, there) in [
         ("aa", false),
-        ("cc", false),
-        ("dd", true),
+        ("dd", false),
         ("ee", true),
-        ("xx", true),
+        ("xx", false),
+        ("yy", true),
         ("zz", true),
     ] {
         let binary = world.store.binary(sha256).await.unwrap();
         assert_eq!(binary.is_some(), there, "{sha256}");
     }
-    assert_eq!(world.store.prune_loads(2).await.unwrap(), 0);
+    assert_eq!(world.store.prune_loads(1).await.unwrap(), 0);
     // Once nobody tries it, it goes like the others.
     world.store.end_trial(two).await.unwrap();
-    assert_eq!(world.store.prune_loads(2).await.unwrap(), 1);
-    assert_eq!(world.store.binary("zz").await.unwrap(), None);
     assert_eq!(
         world.store.prune_loads(0).await.unwrap(),
-        2,
+        1,
         "what is installed stays"
     );
+    assert_eq!(world.store.binary("zz").await.unwrap(), None);
     assert_eq!(kept(one).await, ["ee"]);
 }
 

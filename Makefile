@@ -14,15 +14,15 @@ BIN = target/release/carillon
 SHIPPED = booking-updates waitlist-updates conflict-alerts
 
 help:
-	@echo "make run         build everything and start it here: no Kafka, no database needed"
-	@echo "make test        every check and every test, with Apache Kafka, the npm client and a browser"
-	@echo "make crash-test  the long crash test: 20,000 events, 50 kills of the host, 10 of the booking API"
+	@echo "make run              build everything and start it here: no Kafka, no database needed"
+	@echo "make test             every check and every test, with Apache Kafka, the npm client and a browser"
+	@echo "make crash-test       the long crash test: 20,000 events, 50 kills of the host, 10 of the booking API"
 	@echo "make operations-test  the long test of what operators do: swaps at 2,000 events/s with 200 clients, and more"
-	@echo "make bench       measures, and prints the table of docs/performance.md"
-	@echo "make build       the binary, $(BIN)"
-	@echo "make plugins     the plugins that ship, as target/plugins/*.wasm"
-	@echo "make guests      the test guests, as target/guests/*.wasm"
-	@echo "make clean       removes what was built; data stays"
+	@echo "make bench            measures, and prints the table of docs/performance.md"
+	@echo "make build            the binary, $(BIN)"
+	@echo "make plugins          the plugins that ship, as target/plugins/*.wasm"
+	@echo "make guests           the test guests, as target/guests/*.wasm"
+	@echo "make clean            removes what was built; data stays"
 
 run:
 	$(STAGE) "set-up" sh tests/setup.sh run

@@ -94,8 +94,8 @@ fn question(query: &[u8]) -> Option<(&[u8], u16)> {
 /// An authoritative answer with one address, or without any.
 fn answer(query: &[u8], question: &[u8], address: Option<Ipv4Addr>) -> Vec<u8> {
     const AUTHORITATIVE_ANSWER: u16 = 0x8400;
-    // Points at the name in the question.
-    const SAME_NAME: u16 = 0xc000 | HEADER_BYTES as u16;
+    // Points at the name in the question, which follows the header of 12 bytes.
+    const SAME_NAME: u16 = 0xc00c;
     const CLASS_INTERNET: u16 = 1;
     let mut answer = query[..2].to_vec();
     let counts = [AUTHORITATIVE_ANSWER, 1, u16::from(address.is_some()), 0, 0];

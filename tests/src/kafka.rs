@@ -151,6 +151,19 @@ impl Kafka {
         Ok(())
     }
 
+    /// Takes the records before an offset out of a partition, as retention does.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn retire(&self, topic: &str, partition: i32, before: i64) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before))?;
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST_BOUND));
+        admin.delete_records(&list, &options).await?;
+        Ok(())
+    }
+
     /// Produces the records in order, the same key always to the same partition, and waits for
     /// every acknowledgement.
     ///

@@ -14,7 +14,7 @@ mod sink;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use carillon_bus::{Record, SendError};
+use carillon_bus::{Record, SENT_AGAIN, SendError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -69,6 +69,9 @@ pub(crate) struct Relay<S> {
     settings: RelaySettings,
     pause: Pause,
     window_is_due: bool,
+    /// What was written before stood in the log of an embedded broker that is gone; milliseconds
+    /// since 1970, and 0 where the log lasts.
+    log_began_ms: i64,
     prune_at: Instant,
 }
 
@@ -92,8 +95,14 @@ struct Round {
 
 impl<S: RecordSink> Relay<S> {
     pub(crate) fn new(booking: Booking, sink: S, settings: RelaySettings) -> Self {
+        let log_began_ms = if sink.is_embedded() {
+            booking.parts().clock.now_ms()
+        } else {
+            0
+        };
         Self {
             booking,
+            log_began_ms,
             window_is_due: sink.is_embedded(),
             sink,
             pause: Pause::new(settings.first_pause, settings.longest_pause),
@@ -199,6 +208,20 @@ impl<S: RecordSink> Relay<S> {
         }
     }
 
+    fn record(&self, row: OutboxRow) -> Record {
+        let sent_again = row.created_ms < self.log_began_ms;
+        Record {
+            topic: row.topic,
+            key: Some(row.key.into_bytes()),
+            value: row.value,
+            timestamp_ms: Some(row.created_ms),
+            headers: sent_again
+                .then(|| (SENT_AGAIN.to_owned(), Vec::new()))
+                .into_iter()
+                .collect(),
+        }
+    }
+
     /// Sends rows that are in order. Each wave takes the first row of every key; a key whose row fails
     /// is left alone until the next round.
     async fn send(&self, rows: Vec<OutboxRow>) -> Round {
@@ -211,7 +234,7 @@ impl<S: RecordSink> Relay<S> {
             for row in wave {
                 let key = (row.topic.clone(), row.key.clone());
                 let seq = row.seq;
-                on_their_way.push((seq, key, self.sink.enqueue(record(row)).await));
+                on_their_way.push((seq, key, self.sink.enqueue(self.record(row)).await));
             }
             for (seq, key, handed_over) in on_their_way {
                 let result = match handed_over {
@@ -314,16 +337,6 @@ async fn measure_lag_until_stopped(booking: &Booking, mut shutdown: watch::Recei
 /// Waits until the relay is to stop. Whoever started it and is gone wants nothing of it any more.
 async fn stop_of(shutdown: &mut watch::Receiver<bool>) {
     drop(shutdown.wait_for(|stop| *stop).await);
-}
-
-fn record(row: OutboxRow) -> Record {
-    Record {
-        topic: row.topic,
-        key: Some(row.key.into_bytes()),
-        value: row.value,
-        timestamp_ms: Some(row.created_ms),
-        headers: Vec::new(),
-    }
 }
 
 /// Splits rows into the first of each topic and key, and the others; both keep their order.

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Semaphore;
@@ -46,8 +47,27 @@ pub struct Stretch {
     pub next: i64,
 }
 
+/// What librdkafka tells a reader.
+struct ReaderContext;
+
+impl ClientContext for ReaderContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is where many turns end, and no trouble.
+        if matches!(
+            error,
+            KafkaError::Global(RDKafkaErrorCode::PartitionEOF) | KafkaError::PartitionEOF(_)
+        ) {
+            return;
+        }
+        metrics::counter!("carillon_kafka_errors_total", "client" => "reader").increment(1);
+        tracing::warn!(%error, reason, "Kafka reader");
+    }
+}
+
+impl ConsumerContext for ReaderContext {}
+
 struct Reader {
-    client: BaseConsumer,
+    client: BaseConsumer<ReaderContext>,
     /// Where the next record comes from without seeking.
     place: Option<(PartitionId, i64)>,
 }
@@ -143,7 +163,7 @@ impl ReaderPool {
             client.set(FETCH_WAIT, "10");
         }
         Ok(Reader {
-            client: client.create()?,
+            client: client.create_with_context(ReaderContext)?,
             place: None,
         })
     }

@@ -3,6 +3,10 @@
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers as _, OwnedHeaders};
 
+/// The header of a record that stood in the log of an embedded broker before, whose log ended with its
+/// process.
+pub const SENT_AGAIN: &str = "carillon-sent-again";
+
 /// A record to be appended to a topic.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
@@ -78,6 +82,12 @@ impl LogRecord {
             value: message.payload().map(<[u8]>::to_vec),
             headers,
         }
+    }
+
+    /// Whether it carries [`SENT_AGAIN`].
+    #[must_use]
+    pub fn is_sent_again(&self) -> bool {
+        self.headers.iter().any(|(name, _)| name == SENT_AGAIN)
     }
 
     /// What it takes in memory, about.

@@ -28,6 +28,9 @@ pub(crate) struct Handler {
     /// Shared by all lanes of a plugin that imports `state`.
     pub(crate) state: Option<Arc<StateSpace>>,
     pub(crate) role: Role,
+    /// Events that were logged before are not its, where they are sent again: an embedded broker gets
+    /// them at each start, also those from before the plugin was there. Milliseconds since 1970.
+    pub(crate) not_before_ms: i64,
     pub(crate) plugin: Arc<PluginShared>,
     /// Runs that were made and are not done.
     running: AtomicUsize,
@@ -165,6 +168,7 @@ pub(crate) struct HandlerParts {
     pub(crate) code: Code,
     pub(crate) state: Option<Arc<StateSpace>>,
     pub(crate) role: Role,
+    pub(crate) not_before_ms: i64,
     pub(crate) plugin: Arc<PluginShared>,
 }
 
@@ -179,6 +183,7 @@ impl Handler {
             code,
             state,
             role,
+            not_before_ms,
             plugin,
         } = parts;
         Self {
@@ -190,6 +195,7 @@ impl Handler {
             code,
             state,
             role,
+            not_before_ms,
             plugin,
             running: AtomicUsize::new(0),
             retired: AtomicBool::new(false),

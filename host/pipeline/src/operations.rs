@@ -67,6 +67,8 @@ pub(crate) struct OperationsParts {
     pub(crate) voided: Arc<Notify>,
     pub(crate) reports: mpsc::Sender<Report>,
     pub(crate) health: Arc<Health>,
+    /// Whether the log ends with the process.
+    pub(crate) embedded: bool,
 }
 
 struct Inner {
@@ -82,6 +84,7 @@ struct Inner {
     voided: Arc<Notify>,
     reports: mpsc::Sender<Report>,
     health: Arc<Health>,
+    embedded: bool,
     slots: Mutex<BTreeMap<String, Slot>>,
     /// One a plugin for as long as the process runs: runs of an old version may still be under way.
     spaces: Mutex<HashMap<PluginId, Arc<StateSpace>>>,
@@ -111,6 +114,8 @@ struct Slot {
     /// What runs, or why nothing does.
     plugin: Result<Plugin, String>,
     candidate: Option<Trying>,
+    /// See [`Handler`].
+    not_before_ms: i64,
 }
 
 /// A candidate that runs.
@@ -139,6 +144,7 @@ impl Operations {
             voided,
             reports,
             health,
+            embedded,
         } = parts;
         Self {
             inner: Arc::new(Inner {
@@ -154,6 +160,7 @@ impl Operations {
                 voided,
                 reports,
                 health,
+                embedded,
                 slots: Mutex::default(),
                 spaces: Mutex::default(),
                 shared: Mutex::default(),
@@ -327,6 +334,7 @@ impl Operations {
                         code: Code::Sandboxed(trying.plugin.clone()),
                         state: self.space(trying.candidate.plugin, &trying.plugin),
                         role: Role::Shadow(Arc::new(rule(trying))),
+                        not_before_ms: slot.not_before_ms,
                         plugin: shared,
                     }));
                     Role::Compared(trying.candidate.trial)
@@ -356,6 +364,7 @@ impl Operations {
             code: Code::Sandboxed(plugin.clone()),
             state,
             role,
+            not_before_ms: slot.not_before_ms,
             plugin: Arc::clone(&slot.shared),
         }));
         self.inner.table.put(handlers)

@@ -157,6 +157,7 @@ impl Pipeline {
             voided: Arc::clone(&voided),
             reports: sender,
             health: Arc::clone(&health),
+            embedded: cluster.is_embedded(),
         });
         Ok(Self {
             store,
@@ -392,6 +393,7 @@ impl Pipeline {
             code: Code::DirectRequests,
             state: None,
             role: Role::Active,
+            not_before_ms: 0,
             plugin: Arc::new(PluginShared {
                 gate: Gate::new(id, direct::NAME, RunState::Active, never, reports),
                 stats: Arc::new(Stats::default()),

@@ -126,7 +126,9 @@ impl Plan {
         let mut steps = Vec::new();
         for (index, item) in batch.items.iter().enumerate() {
             let Ok(decoded) = &item.content else { continue };
-            if item.record.offset < from || !handler.wants(&decoded.event.kind) {
+            let too_old =
+                item.record.timestamp_ms < handler.not_before_ms && item.record.is_sent_again();
+            if item.record.offset < from || too_old || !handler.wants(&decoded.event.kind) {
                 continue;
             }
             let attempt = if item.record.offset == from {

@@ -162,6 +162,18 @@ impl Store {
         write(&self.inner.versions).insert((plugin, record.sha256.clone()), record.version_id);
     }
 
+    /// When a plugin was loaded for the first time, milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn first_load_ms(&self, plugin: PluginId) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar("SELECT MIN(at_ms) FROM plugin_loads WHERE plugin_id = ?")
+            .bind(plugin.0)
+            .fetch_one(&self.inner.readers)
+            .await
+            .map_err(StoreError::database("read the first load of a plugin"))
+    }
+
     /// The loads of a plugin that it can be taken back to, newest first.
     ///
     /// # Errors

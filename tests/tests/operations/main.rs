@@ -8,6 +8,7 @@ mod folder;
 mod pausing;
 mod quarantine;
 mod replays;
+mod retention;
 mod settings;
 mod stage;
 mod starts;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use carillon_tests::child::wait_until;
 use carillon_tests::events::Numbered;
 use carillon_tests::host::guest;
+use carillon_tests::kafka::Record;
 use carillon_tests::operate::{HOST_BOUND, Operator};
 use carillon_tests::store::Contents;
 use serde_json::Value;
@@ -144,7 +145,7 @@ async fn a_canary_gets_its_share_of_the_keys_and_always_the_same_ones() {
 }
 
 /// Events with the numbers 10 × `from` to 10 × `to`, each key in turn.
-fn tenths(stage: &Stage, from: u32, to: u32) -> Vec<carillon_tests::kafka::Record> {
+fn tenths(stage: &Stage, from: u32, to: u32) -> Vec<Record> {
     let event = |turn: u32| {
         let mut record = stage.events.record(10 * turn);
         record.key = Some(format!("key-{}", turn % KEYS).into_bytes());

@@ -1,6 +1,7 @@
 //! Pause, resume, roll back, other settings, remove.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use carillon_store::{LoadAction, LoadRecord, RunState, StateFate};
@@ -245,7 +246,14 @@ impl Operations {
             .await
             .map_err(unavailable)?;
         self.forget_space(id);
+        self.tell_book(Some(name), "it was removed");
         self.slots().remove(name);
+        // With the last of it, those who follow its log are told that it has ended.
+        self.inner
+            .shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
         self.inner.health.forget_plugin(name);
         self.unmeasure(name);
         self.inner.table.touch();

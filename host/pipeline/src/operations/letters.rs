@@ -170,7 +170,10 @@ impl Operations {
                     Ok(notifications) => replayed(
                         &handler.name,
                         "handled",
-                        format!("{notifications} notifications came of it"),
+                        match notifications {
+                            1 => "1 notification came of it".to_owned(),
+                            n => format!("{n} notifications came of it"),
+                        },
                     ),
                     Err(failure) => {
                         if settles {

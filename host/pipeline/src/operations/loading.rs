@@ -353,6 +353,7 @@ impl Operations {
             shared: Arc::clone(&shared),
             plugin: Ok(ready.plugin.clone()),
             candidate: None,
+            not_before_ms: before.as_ref().map_or(0, |slot| slot.not_before_ms),
         };
         let old = self.put(&slot);
         // Now that no lane takes up the old version any more.
@@ -610,11 +611,20 @@ impl Operations {
                 }
             }
         }
+        let not_before_ms = match self.inner.store.first_load_ms(install.plugin).await {
+            Ok(Some(first_ms)) if self.inner.embedded => first_ms,
+            Ok(_) => 0,
+            Err(error) => {
+                tracing::warn!(plugin = name, %error, "when a plugin was loaded first cannot be read");
+                0
+            }
+        };
         let slot = Slot {
             install,
             shared,
             plugin: plugin.map_err(|error| error.to_string()),
             candidate,
+            not_before_ms,
         };
         self.put(&slot);
         self.slots().insert(name, slot);

@@ -497,3 +497,32 @@ async fn an_event_explains_what_every_plugin_did_with_it() {
     let value: Value = notification.record.unwrap();
     assert_eq!(value["topic"], crate::rig::TOPIC);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_embedded_broker_gets_again_is_not_heard_by_a_plugin_that_came_later() {
+    let rig = Rig::start(&["echo"], &[]).await;
+    rig.send(events(0..3)).await;
+    rig.stream("u", 3).await;
+    rig.load("counter", RunAs::Active).await.unwrap();
+    let rig = rig.restart(&[], &[]).await;
+    // As the relay sends what the log lost, and what it never held.
+    for (number, again) in [(0, true), (3, true), (4, false)] {
+        let headers = again.then(|| (carillon_bus::SENT_AGAIN.to_owned(), Vec::new()));
+        let record = carillon_bus::Record {
+            topic: crate::rig::TOPIC.to_owned(),
+            key: Some(b"one".to_vec()),
+            value: event(&format!("e{number}"), "u", json!({})),
+            timestamp_ms: Some(START_MS),
+            headers: headers.into_iter().collect(),
+        };
+        rig.producer.send(record).await.unwrap();
+    }
+    eventually("what came later to be counted", async || {
+        (rig.counted("counter", "count").await == 1).then_some(())
+    })
+    .await;
+    // The other was there before all of them, as far as the store knows.
+    let ids = rig.stream("u", 4).await;
+    assert_eq!(field(&ids, "eventId").last(), Some(&"e4"));
+    assert_eq!(rig.counted("counter", "count").await, 1);
+}

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use carillon_bus::PartitionId;
 use carillon_sandbox::Egress;
-use carillon_store::{Effect, LogId, NewNotification, NotificationRecord, Share, ShareError};
+use carillon_store::{
+    DeadLetterRow, Effect, LogId, NewNotification, NotificationRecord, Share, ShareError,
+};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -319,6 +321,7 @@ impl Work {
     async fn batch(&self, batch: &Arc<Batch>) -> Done<()> {
         // Before the run: a run over shared state is not to wait for anything once it is done.
         let sent = self.sent(batch).await?;
+        let letters = self.letters(batch).await?;
         let mut from = batch.start;
         while !self.cancelled.load(Ordering::Acquire) {
             let handler = self.handler()?;
@@ -343,7 +346,7 @@ impl Work {
             let to = stop.as_ref().map_or(batch.next, |stop| stop.offset);
             let stands = match self.request.effects {
                 ReplayEffects::Compare => true,
-                ReplayEffects::Apply => self.apply(&mut result, &sent).await?,
+                ReplayEffects::Apply => self.apply(&mut result, &sent, &letters).await?,
             };
             if stands {
                 self.compare(batch, from, to, &result, &sent);
@@ -459,9 +462,19 @@ impl Work {
     }
 
     /// Writes what was not written; answers whether it stands.
-    async fn apply(&self, result: &mut RunResult, sent: &Sent) -> Done<bool> {
+    async fn apply(
+        &self,
+        result: &mut RunResult,
+        sent: &Sent,
+        letters: &HashMap<i64, DeadLetterRow>,
+    ) -> Done<bool> {
         result.effects.sort_by_key(|(index, _)| *index);
         let mut share = Share::without_cursor();
+        let handled = result.decisions.iter();
+        // They are none any more.
+        share.settled = handled
+            .filter_map(|decision| letters.get(&decision.source.offset).copied())
+            .collect();
         for (_, effect) in &result.effects {
             // What was withdrawn then is withdrawn, and what was sent since must not be.
             if let Effect::Notify(new) = effect
@@ -496,6 +509,32 @@ impl Work {
         };
         result.decisions = handled;
         Ok(stands)
+    }
+
+    /// The plugin's dead letters of a batch, by offset; what only compares needs none.
+    async fn letters(&self, batch: &Batch) -> Done<HashMap<i64, DeadLetterRow>> {
+        let mut rows = HashMap::new();
+        if self.request.effects == ReplayEffects::Compare {
+            return Ok(rows);
+        }
+        for item in &batch.items {
+            let Ok(decoded) = &item.content else { continue };
+            let letters = self
+                .operations
+                .inner
+                .store
+                .dead_letters_of_event(&decoded.event.id)
+                .await
+                .map_err(unavailable)?;
+            let own = letters.iter().find(|stored| {
+                let source = stored.letter.source;
+                stored.letter.plugin == self.began_with.id
+                    && (source.log, source.partition, source.offset)
+                        == (batch.log, batch.partition.partition, item.record.offset)
+            });
+            rows.extend(own.map(|stored| (item.record.offset, stored.row)));
+        }
+        Ok(rows)
     }
 
     /// Whether something newer stands under the same collapse key: it must not be replaced by

@@ -526,3 +526,36 @@ async fn what_an_embedded_broker_gets_again_is_not_heard_by_a_plugin_that_came_l
     assert_eq!(field(&ids, "eventId").last(), Some(&"e4"));
     assert_eq!(rig.counted("counter", "count").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_settles_the_dead_letters_of_what_it_handles() {
+    let rig = Rig::start(&["greeter-traps"], &[]).await;
+    rig.send(events(0..1)).await;
+    let letters = async || {
+        rig.operations()
+            .dead_letters(&DeadLetterQuery::default(), None, 10)
+            .await
+            .unwrap()
+            .len()
+    };
+    eventually("the event to be given up", async || {
+        (letters().await == 1).then_some(())
+    })
+    .await;
+    rig.load("greeter-v1", RunAs::Active).await.unwrap();
+    let request = ReplayRequest {
+        from_ms: START_MS - 1_000,
+        to_ms: START_MS + 1_000,
+        effects: ReplayEffects::Apply,
+        state: ReplayState::Leave,
+    };
+    rig.operations()
+        .replay("greeter", request, &somebody())
+        .await
+        .unwrap();
+    assert_eq!(rig.stream("u", 1).await.len(), 1);
+    eventually("the letter to be settled", async || {
+        (letters().await == 0).then_some(())
+    })
+    .await;
+}

@@ -1,5 +1,6 @@
 //! Records that could not be handled, kept whole: written, listed, settled, purged.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -152,6 +153,9 @@ pub(crate) const SELECT: &str =
     l.topic, l.cluster, COALESCE(v.version, '')
     FROM dead_letters d JOIN logs l ON l.id = d.log_id LEFT JOIN plugin_versions v ON v.id = d.version_id";
 
+pub(crate) const BETWEEN: &str = "SELECT record_offset, id FROM dead_letters
+    WHERE log_id = ? AND partition = ? AND record_offset >= ? AND record_offset < ? AND plugin_id = ?";
+
 impl Store {
     /// The dead letters that a filter means, newest first, older than `after`, at most `limit`.
     /// Fewer may come where they are large (8 MiB at once, but one at least); there are no more
@@ -220,6 +224,33 @@ impl Store {
             .map(|(row, _)| DeadLetterRow(*row))
             .collect();
         self.dead_letters_by_row(&rows).await
+    }
+
+    /// The dead letters of a plugin from the records between two offsets, the second left out:
+    /// their offsets and numbers.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn dead_letters_between(
+        &self,
+        plugin: PluginId,
+        log: LogId,
+        partition: i32,
+        offsets: Range<i64>,
+    ) -> Result<Vec<(i64, DeadLetterRow)>, StoreError> {
+        let rows: Vec<(i64, i64)> = sqlx::query_as(BETWEEN)
+            .bind(log.0)
+            .bind(partition)
+            .bind(offsets.start)
+            .bind(offsets.end)
+            .bind(plugin.0)
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(StoreError::database("read the dead letters of a stretch"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(offset, row)| (offset, DeadLetterRow(row)))
+            .collect())
     }
 
     /// How many dead letters a filter means.

@@ -1,5 +1,6 @@
 //! What is read to explain a notification, a record or an event.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -131,6 +132,34 @@ impl Store {
             .await
             .map_err(StoreError::database("read a notification"))?;
         row.map(|row| self.notification_record(&row)).transpose()
+    }
+
+    /// The notifications and withdrawals of a plugin that follow from the records between two
+    /// offsets, the second left out, in the order of the log.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn notifications_between(
+        &self,
+        plugin: PluginId,
+        log: LogId,
+        partition: i32,
+        offsets: Range<i64>,
+    ) -> Result<Vec<NotificationRecord>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "{NOTIFICATIONS} WHERE {BETWEEN_RECORDS} ORDER BY n.record_offset"
+        )))
+        .bind(log.0)
+        .bind(partition)
+        .bind(offsets.start)
+        .bind(offsets.end)
+        .bind(plugin.0)
+        .fetch_all(&self.inner.readers)
+        .await
+        .map_err(StoreError::database("read the notifications of a stretch"))?;
+        rows.iter()
+            .map(|row| self.notification_record(row))
+            .collect()
     }
 
     /// The notifications and withdrawals that follow from a record, in the order of their
@@ -285,6 +314,11 @@ pub(crate) const NOTIFICATIONS: &str =
     n.created_ms, n.visible_ms, n.correlation_id, n.hidden, COALESCE(v.version, ''), COALESCE(v.sha256, '')
     FROM notifications n JOIN streams s ON s.id = n.stream_id JOIN logs l ON l.id = n.log_id
     LEFT JOIN plugin_versions v ON v.id = n.version_id";
+
+/// Which notifications of a plugin follow from a stretch of a log.
+pub(crate) const BETWEEN_RECORDS: &str =
+    "n.log_id = ? AND n.partition = ? AND n.record_offset >= ? AND n.record_offset < ?
+    AND n.plugin_id = ?";
 
 /// Which notifications follow from a record.
 pub(crate) const OF_RECORD: &str = "n.log_id = ? AND n.partition = ? AND n.record_offset = ?";

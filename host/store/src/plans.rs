@@ -4,9 +4,9 @@
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 use crate::audit::AUDIT_OF_PLUGIN;
-use crate::dead_letters::{DeadLetterFilter, DeadLetterRow, OF_EVENT};
+use crate::dead_letters::{self, DeadLetterFilter, DeadLetterRow, OF_EVENT};
 use crate::effects::{HIDE, HIDE_COLLAPSING};
-use crate::explain::{NOTIFICATIONS, OF_RECORD};
+use crate::explain::{BETWEEN_RECORDS, NOTIFICATIONS, OF_RECORD};
 use crate::identity::{LogId, PluginId, TrialId, VersionId};
 use crate::inbox::PLACES;
 use crate::open::{Store, StoreConfig};
@@ -68,6 +68,25 @@ async fn the_notifications_of_a_record_are_looked_up() {
     let plan = plan(&format!("{NOTIFICATIONS} WHERE {OF_RECORD}")).await;
     assert!(searches(&plan, "notifications_by_record"), "{plan:?}");
     assert!(walks_only(&plan), "{plan:?}");
+}
+
+#[tokio::test]
+async fn what_a_plugin_made_of_a_stretch_of_a_log_is_walked_along_it() {
+    let notifications = plan(&format!(
+        "{NOTIFICATIONS} WHERE {BETWEEN_RECORDS} ORDER BY n.record_offset"
+    ))
+    .await;
+    assert!(
+        searches(&notifications, "notifications_by_record"),
+        "{notifications:?}"
+    );
+    assert!(walks_only(&notifications), "{notifications:?}");
+    let letters = plan(dead_letters::BETWEEN).await;
+    assert!(
+        searches(&letters, "sqlite_autoindex_dead_letters"),
+        "{letters:?}"
+    );
+    assert!(walks_only(&letters), "{letters:?}");
 }
 
 #[tokio::test]

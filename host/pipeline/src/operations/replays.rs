@@ -444,21 +444,23 @@ impl Work {
 
     /// What this plugin has sent for the events of a batch, by id.
     async fn sent(&self, batch: &Batch) -> Done<Sent> {
-        let mut sent = Sent::new();
-        for item in batch.items.iter().filter(|item| item.content.is_ok()) {
-            let notifications = self
-                .operations
-                .inner
-                .store
-                .notifications_of_record(batch.log, batch.partition.partition, item.record.offset)
-                .await
-                .map_err(unavailable)?;
-            let own = notifications.into_iter().filter(|notification| {
-                notification.plugin == self.began_with.id && !notification.withdraws
-            });
-            sent.extend(own.map(|notification| (notification.id.to_string(), notification)));
-        }
-        Ok(sent)
+        let sent = self
+            .operations
+            .inner
+            .store
+            .notifications_between(
+                self.began_with.id,
+                batch.log,
+                batch.partition.partition,
+                batch.start..batch.next,
+            )
+            .await
+            .map_err(unavailable)?;
+        Ok(sent
+            .into_iter()
+            .filter(|notification| !notification.withdraws)
+            .map(|notification| (notification.id.to_string(), notification))
+            .collect())
     }
 
     /// Writes what was not written; answers whether it stands.
@@ -513,28 +515,22 @@ impl Work {
 
     /// The plugin's dead letters of a batch, by offset; what only compares needs none.
     async fn letters(&self, batch: &Batch) -> Done<HashMap<i64, DeadLetterRow>> {
-        let mut rows = HashMap::new();
         if self.request.effects == ReplayEffects::Compare {
-            return Ok(rows);
+            return Ok(HashMap::new());
         }
-        for item in &batch.items {
-            let Ok(decoded) = &item.content else { continue };
-            let letters = self
-                .operations
-                .inner
-                .store
-                .dead_letters_of_event(&decoded.event.id)
-                .await
-                .map_err(unavailable)?;
-            let own = letters.iter().find(|stored| {
-                let source = stored.letter.source;
-                stored.letter.plugin == self.began_with.id
-                    && (source.log, source.partition, source.offset)
-                        == (batch.log, batch.partition.partition, item.record.offset)
-            });
-            rows.extend(own.map(|stored| (item.record.offset, stored.row)));
-        }
-        Ok(rows)
+        let letters = self
+            .operations
+            .inner
+            .store
+            .dead_letters_between(
+                self.began_with.id,
+                batch.log,
+                batch.partition.partition,
+                batch.start..batch.next,
+            )
+            .await
+            .map_err(unavailable)?;
+        Ok(letters.into_iter().collect())
     }
 
     /// Whether something newer stands under the same collapse key: it must not be replaced by

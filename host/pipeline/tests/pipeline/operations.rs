@@ -1,14 +1,12 @@
 //! What operators do while events flow.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use carillon_pipeline::{
     DeadLetterQuery, LoadRequest, OperationError, ReplayEffects, ReplayRequest, ReplayState, RunAs,
     StartAt, StateFate,
 };
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use crate::rig::{Rig, START_MS, by, event, events, eventually, field, request, somebody};
 
@@ -216,7 +214,13 @@ async fn a_quarantined_plugin_that_works_again_is_noticed_by_a_probe() {
         .await
         .unwrap();
     assert_eq!(letters.len(), 2, "ten faults are two events and a half");
-    sleep(Duration::from_millis(1_500)).await;
+    eventually("three probes to fail", async || {
+        let reason = rig.plugin("retry-then-ok").reason.unwrap();
+        let (_, probes) = reason.rsplit_once("; ").unwrap();
+        let probes = probes.strip_suffix(" probes failed since")?;
+        (probes.parse::<u32>().unwrap() >= 3).then_some(())
+    })
+    .await;
     let still = rig
         .operations()
         .dead_letters(&DeadLetterQuery::default(), None, 10)

@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # One cargo at a time: each uses every core, and they would wait for each other's lock.
 .NOTPARALLEL:
-.PHONY: help run build plugins guests test crash-test operations-test bench clean
+.PHONY: help run build plugins guests javascript test crash-test operations-test bench clean
 
 # Where `make run` keeps its data.
 DATA ?= data
@@ -42,6 +42,10 @@ plugins:
 guests:
 	bash plugins/build.sh --guests
 
+# A plugin in another language; needs Node.js, which `make run` does not.
+javascript:
+	node examples/hello-javascript/build.mjs target/guests/hello-javascript.wasm
+
 # Every cargo below selects the same packages (the workspace's default members) and differs only in
 # which targets it runs: cargo unites the features of what is selected, so another selection would
 # compile dependencies again.
@@ -55,7 +59,7 @@ test:
 	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins --tests
 	$(STAGE) "build, tests by name" $(CARGO) build $(FLAGS) --test '*'
 	$(STAGE) "plugins" $(MAKE) --no-print-directory plugins
-	$(STAGE) "guests" $(MAKE) --no-print-directory guests
+	$(STAGE) "guests" $(MAKE) --no-print-directory guests javascript
 	$(STAGE) "native tests" $(CARGO) test $(FLAGS)
 	$(STAGE) "Apache Kafka: the broker itself" $(CARGO) test $(FLAGS) --test apache_kafka
 	$(STAGE) "Apache Kafka: samples" $(CARGO) test $(FLAGS) --test samples -- --nocapture
@@ -83,7 +87,7 @@ crash-test:
 operations-test:
 	$(STAGE) "set-up" sh tests/setup.sh test
 	$(STAGE) "build" $(MAKE) --no-print-directory build
-	$(STAGE) "plugins and guests" $(MAKE) --no-print-directory plugins guests
+	$(STAGE) "plugins and guests" $(MAKE) --no-print-directory plugins guests javascript
 	$(STAGE) "operations on Apache Kafka, long form" env OPERATIONS=long \
 		$(CARGO) test $(FLAGS) --test operations -- --nocapture --test-threads 1
 

@@ -83,8 +83,7 @@ if [ "$purpose" = test ]; then
       -DincludeScope=runtime -DoutputDirectory="$PWD/$jars"
     touch "$jars/.complete"
   fi
-  for client in centrifuge page; do
-    folder=tests/$client
+  for folder in tests/centrifuge tests/page examples/hello-javascript; do
     if [ ! -e "$folder/node_modules/.package-lock.json" ] ||
       [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ]; then
       (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)

@@ -82,6 +82,9 @@ pub struct PluginConfig {
     pub settings: HashMap<String, String>,
     /// Which hosts it may ask.
     pub http: HttpGrant,
+    /// Whether it gets the empty system that components from other languages expect: WASI 0.2
+    /// without files, sockets or environment.
+    pub wasi: bool,
 }
 
 impl PluginConfig {
@@ -93,6 +96,7 @@ impl PluginConfig {
             limits: self.limits.clone(),
             settings,
             http: self.http.clone(),
+            wasi: self.wasi,
         }
     }
 }

@@ -1,15 +1,20 @@
 //! From bytes to a component that fits, or to a sentence that says why not.
 
+use std::collections::HashSet;
+
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::code_cache::CodeCache;
 use crate::imports::OFFERED;
 use crate::refusal::Refusal;
+use crate::wasi;
 
 const HANDLER: &str = "carillon:plugin/handler";
 /// The latest that is offered. Earlier patches of the same minor version load as well.
 const VERSION: &str = "0.1.1";
+/// What all interfaces of WASI are called together.
+pub(crate) const WASI: &str = "wasi";
 const MAGIC: &[u8] = b"\0asm";
 /// How the names of the custom sections begin that say which world a module is made for.
 const TYPES_SECTION: &[u8] = b"component-type";
@@ -143,26 +148,34 @@ fn check_exports(engine: &Engine, component: &Component) -> Result<(), Refusal> 
 fn check_imports(engine: &Engine, component: &Component) -> Result<(), Refusal> {
     for (name, _) in component.component_type().imports(engine) {
         let (interface, version) = split(name);
-        if !OFFERED.contains(&interface) || !version.starts_with("0.1.") {
-            let offered = OFFERED
-                .map(|interface| format!("{interface}@{VERSION}"))
-                .join(", ");
-            return Err(Refusal::UnknownImport {
-                name: name.to_owned(),
-                offered,
-            });
+        let is_ours = OFFERED.contains(&interface) && version.starts_with("0.1.");
+        if is_ours || wasi::offers(interface, version) {
+            continue;
         }
+        let offered = OFFERED
+            .map(|interface| format!("{interface}@{VERSION}"))
+            .join(", ");
+        return Err(Refusal::UnknownImport {
+            name: name.to_owned(),
+            offered,
+        });
     }
     Ok(())
 }
 
-/// The interfaces that a component asks for, without their version.
+/// The interfaces that a component asks for, without their version; those of WASI as one.
 pub(crate) fn asked(engine: &Engine, component: &Component) -> Vec<String> {
-    component
+    let mut asked: Vec<String> = component
         .component_type()
         .imports(engine)
-        .map(|(name, _)| split(name).0.to_owned())
-        .collect()
+        .map(|(name, _)| match split(name).0 {
+            interface if interface.starts_with("wasi:") => WASI.to_owned(),
+            interface => interface.to_owned(),
+        })
+        .collect();
+    let mut seen = HashSet::new();
+    asked.retain(|interface| seen.insert(interface.clone()));
+    asked
 }
 
 /// `package:name/interface@version` in two.

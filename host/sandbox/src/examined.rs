@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::bindings;
+use crate::component::WASI;
 use crate::description::check_settings;
 use crate::grants::Grants;
 use crate::guest::Guest;
@@ -86,6 +87,12 @@ impl Examined {
             .any(|asked| asked.strip_prefix("carillon:plugin/") == Some(interface))
     }
 
+    /// Whether it imports anything of WASI.
+    #[must_use]
+    pub fn imports_wasi(&self) -> bool {
+        self.inner.asked.iter().any(|asked| asked == WASI)
+    }
+
     /// Makes a plugin of it: its settings are complete, what it asks for is granted, and it starts
     /// under its limits. Its log lines go to `log` too.
     ///
@@ -93,6 +100,11 @@ impl Examined {
     /// A sentence that says what is missing and where to write it.
     pub fn ready(&self, mut grants: Grants, log: Arc<dyn LogSink>) -> Result<Plugin, Refusal> {
         check_settings(self.description(), &mut grants.settings)?;
+        if self.imports_wasi() && !grants.wasi {
+            return Err(Refusal::Wasi {
+                plugin: self.name().to_owned(),
+            });
+        }
         grants.limits = self.sandbox().grantable(self.name(), grants.limits);
         let tenant = Arc::new(Tenant {
             settings: grants.settings.clone(),

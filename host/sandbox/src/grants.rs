@@ -14,4 +14,6 @@ pub struct Grants {
     pub settings: HashMap<String, String>,
     /// Where it may send requests.
     pub http: HttpGrant,
+    /// Whether it gets the empty system that components from other languages expect (WASI 0.2).
+    pub wasi: bool,
 }

@@ -12,6 +12,7 @@ use crate::session::Egress;
 use crate::state::{NoState, State};
 use crate::tenant::Tenant;
 use crate::usage::Usage;
+use crate::wasi::System;
 
 /// The data of one wasmtime store.
 pub(crate) struct Guest {
@@ -41,6 +42,8 @@ pub(crate) struct Guest {
     pub(crate) correlation_id: String,
     /// During `describe` nothing but `log` works.
     pub(crate) describing: bool,
+    /// For a component that imports WASI.
+    pub(crate) system: System,
     /// Why the host ended or hindered the call; tells more than the trap that follows.
     pub(crate) fault: Option<Fault>,
 }
@@ -67,6 +70,7 @@ impl Guest {
             event_id: String::new(),
             correlation_id: String::new(),
             describing: false,
+            system: System::default(),
             fault: None,
         }
     }
@@ -95,12 +99,14 @@ impl Guest {
         self.correlation_id.clear();
         self.correlation_id
             .push_str(event.correlation_id.unwrap_or_default());
+        self.system.begin(event.logged_at_ms);
         self.fault = None;
     }
 
     /// Takes the state back after a call that took this long, notes what it used, and reports what
     /// the log limit swallowed.
     pub(crate) fn end(&mut self, took: Duration) -> Box<dyn State> {
+        self.end_lines();
         self.tenant.highest.record(&self.used(took));
         if self.log_lines_dropped > 0 {
             self.report_dropped_lines();

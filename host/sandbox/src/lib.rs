@@ -28,6 +28,7 @@ mod state;
 mod tenant;
 mod usage;
 mod warm;
+mod wasi;
 
 pub use examined::Examined;
 pub use grants::Grants;

@@ -50,7 +50,9 @@ pub enum Refusal {
         offered: String,
     },
     /// It imports what the host does not have.
-    #[error("this plugin imports {name}, which this host does not offer; it offers {offered}")]
+    #[error(
+        "this plugin imports {name}, which this host does not offer; it offers {offered}, and of WASI 0.2 cli, clocks, filesystem, io, random and sockets with nothing in them"
+    )]
     UnknownImport {
         /// The import.
         name: String,
@@ -95,6 +97,14 @@ pub enum Refusal {
         "the plugin {plugin} imports carillon:plugin/http and no host is granted to it; write [plugins.{plugin}.http] allow = [\"https://the.host\"]"
     )]
     NoHosts {
+        /// The plugin.
+        plugin: String,
+    },
+    /// It expects a system, and is not granted one.
+    #[error(
+        "the plugin {plugin} imports WASI, as binaries from other languages do; grant it an empty system (no files, no sockets, no environment) with wasi = true in [plugins.{plugin}]"
+    )]
+    Wasi {
         /// The plugin.
         plugin: String,
     },

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
+use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::bindings;
@@ -23,11 +24,12 @@ use crate::refusal::Refusal;
 use crate::session::{Live, state_version};
 use crate::tenant::Tenant;
 use crate::warm::Warm;
+use crate::wasi;
 
 /// The core instances, memories and tables that one component may consist of. A plugin
 /// made from one core module has three core instances (itself, a shim and a fix-up), one
-/// memory and two tables.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 12;
+/// memory and two tables; one with a Python in it has fourteen instances.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 32;
 const MEMORIES_PER_COMPONENT: u32 = 2;
 const TABLES_PER_COMPONENT: u32 = 6;
 
@@ -114,11 +116,7 @@ impl Sandbox {
         )?;
         let asked = component::asked(&self.inner.engine, &component);
         let wrong = |error: wasmtime::Error| Refusal::WrongTypes(format!("{error:#}"));
-        let pre = self
-            .inner
-            .linker
-            .instantiate_pre(&component)
-            .map_err(wrong)?;
+        let pre = self.linked(&component, &asked).map_err(wrong)?;
         let pre = bindings::PluginPre::new(pre).map_err(wrong)?;
         let (description, state_version) = self.describe(&pre)?;
         Ok(Examined {
@@ -132,6 +130,22 @@ impl Sandbox {
                 asked,
             }),
         })
+    }
+
+    /// A component with what it imports. Its system is made for it, since it names the patch of
+    /// WASI that it was built with.
+    fn linked(
+        &self,
+        component: &Component,
+        asked: &[String],
+    ) -> wasmtime::Result<InstancePre<Guest>> {
+        let linker = &self.inner.linker;
+        if !asked.iter().any(|asked| asked == component::WASI) {
+            return linker.instantiate_pre(component);
+        }
+        let mut linker = linker.clone();
+        wasi::add_to_linker(&mut linker, component)?;
+        linker.instantiate_pre(component)
     }
 
     pub(crate) fn next_key(&self) -> u64 {

@@ -259,6 +259,7 @@ fn fault(store: &mut Store<Guest>, error: &wasmtime::Error) -> Fault {
             limit_bytes: guest.limits().output_bytes,
         };
     }
+    guest.end_lines();
     if let Some(fault) = guest.fault.take() {
         return fault;
     }

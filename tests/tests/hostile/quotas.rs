@@ -77,3 +77,34 @@ async fn a_guest_that_floods_its_log_is_held_to_its_quota_over_all_events() {
     );
     assert_eq!(host.stop().unwrap(), 0, "{}", host.log_tail());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_misuses_its_empty_system_is_ended_and_said_to_be() {
+    const TASKS: [(&str, &str); 5] = [
+        ("sleep-for-ever", "processor time"),
+        ("hoard", "1024 handles"),
+        ("random-flood", "random bytes"),
+        ("poll-nothing", "waits for nothing"),
+        ("exit", "ended its own process"),
+    ];
+    let outcome = Case {
+        name: "empty-system",
+        guest: "system-user",
+        config: "[pipeline]\nmax_attempts = 1\n[plugins.system-user]\nwasi = true".to_owned(),
+        data: TASKS.map(|(task, _)| json!({ "do": task })).into(),
+    };
+    let Outcome {
+        mut host, contents, ..
+    } = outcome.run().await;
+    let letters = contents.dead_letters.iter();
+    let mut letters: Vec<_> = letters
+        .filter(|letter| letter.plugin == "system-user")
+        .collect();
+    letters.sort_by_key(|letter| letter.record_offset);
+    assert_eq!(letters.len(), TASKS.len(), "{letters:?}");
+    for ((task, words), letter) in TASKS.iter().zip(letters) {
+        assert!(letter.reason.contains(words), "{task}: {letter:?}");
+        println!("system-user: {task}: the operator reads: {}", letter.reason);
+    }
+    assert_eq!(host.stop().unwrap(), 0, "{}", host.log_tail());
+}

@@ -5,6 +5,7 @@
 
 mod explanations;
 mod folder;
+mod languages;
 mod pausing;
 mod quarantine;
 mod replays;

@@ -312,6 +312,12 @@ fn granted(plugin: &Plugin) -> BTreeMap<String, Vec<String>> {
     if asked("http") {
         granted.insert("http".to_owned(), egress(&plugin.grants().http));
     }
+    if plugin.examined().imports_wasi() {
+        granted.insert(
+            "wasi".to_owned(),
+            vec!["an empty system: no files, no sockets, no environment".to_owned()],
+        );
+    }
     granted
 }
 

@@ -14,5 +14,6 @@ mod name_server;
 mod refusals;
 mod servers;
 mod state;
+mod system;
 mod usage;
 mod versions;

@@ -1,11 +1,16 @@
 //! The HTTP face of the service.
 
+mod booking_body;
 mod bookings;
 mod caller;
 mod cross_origin;
+mod etag;
+mod faults;
 mod health;
 mod measure;
-mod new_booking;
+mod refusals;
+mod request_key;
+mod resources;
 
 use std::sync::Arc;
 
@@ -13,11 +18,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
-use carillon_web::{TokenVerifier, web_face};
+use carillon_web::{Limit, TokenVerifier, web_face};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::service::Booking;
 use crate::status::Step;
+
+/// A page of a list has 50 items unless asked otherwise, and 200 at most.
+type PageSize = Limit<50, 200>;
 
 /// Largest body that is read, in bytes. A booking has a few hundred.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -66,16 +74,16 @@ pub(crate) fn router(
 
     let mut routes = Router::new()
         .route("/bookings", post(bookings::create).get(bookings::list))
-        .route("/bookings/{id}", get(bookings::show))
-        .route("/resources", get(bookings::list_resources))
+        .route("/bookings/{id}", get(bookings::show).patch(bookings::edit))
+        .route("/resources", get(resources::list))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready));
     for step in Step::ALL {
         let path = format!("/bookings/{{id}}/{}", step.path());
         routes = routes.route(
             &path,
-            post(move |app, caller, id, correlation| {
-                bookings::take_step(step, app, caller, id, correlation)
+            post(move |app, caller, id, correlation, if_match| {
+                bookings::take_step(step, app, caller, id, correlation, if_match)
             }),
         );
     }

@@ -19,6 +19,23 @@ pub struct BookingConfig {
     /// How long events that were sent are kept, in seconds, counted back from the newest: what the
     /// embedded broker is told again after a restart. The host's window should not be shorter.
     pub duplicate_window_s: u64,
+    /// How long a place is held for somebody from the waitlist, in seconds.
+    pub hold_s: u64,
+    /// How long after its start a booking counts as missed where nobody has checked in, in
+    /// minutes, for resources that do not say it themselves; 0: never.
+    pub no_show_after_minutes: u32,
+    /// How long after its end a booking that nobody checked out of is released, in minutes.
+    pub release_after_minutes: u32,
+    /// How often the service looks for what is due: holds that end, bookings that were missed, in
+    /// milliseconds.
+    pub sweep_every_ms: u64,
+    /// Requests of one caller in a second, counted by user, or by address where there is no
+    /// token; 0: as many as they like.
+    pub requests_per_s: u32,
+    /// How many requests of one caller may come at once.
+    pub requests_at_once: u32,
+    /// How long answers to requests with an `Idempotency-Key` are kept, in seconds.
+    pub idempotency_s: u64,
     /// `[booking_service.kafka]`: where events go, and what the topics are called.
     pub kafka: ProducerConfig,
 }
@@ -32,6 +49,13 @@ impl Default for BookingConfig {
                 "http://localhost:8090".into(),
             ],
             duplicate_window_s: 24 * 60 * 60,
+            hold_s: 15 * 60,
+            no_show_after_minutes: 15,
+            release_after_minutes: 15,
+            sweep_every_ms: 1_000,
+            requests_per_s: 0,
+            requests_at_once: 100,
+            idempotency_s: 24 * 60 * 60,
             kafka: ProducerConfig::default(),
         }
     }
@@ -51,6 +75,19 @@ impl BookingConfig {
                     self.duplicate_window_s
                 ),
             });
+        }
+        for (key, value, least) in [
+            ("hold_s", self.hold_s, 1),
+            ("sweep_every_ms", self.sweep_every_ms, 10),
+            ("idempotency_s", self.idempotency_s, 60),
+            ("requests_at_once", self.requests_at_once.into(), 1),
+        ] {
+            if value < least {
+                return Err(BookingError::Config {
+                    key,
+                    reason: format!("{value} is too little; give at least {least}"),
+                });
+            }
         }
         for origin in &self.allowed_origins {
             check_origin(origin)?;

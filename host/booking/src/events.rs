@@ -3,8 +3,11 @@
 use carillon_events::{Draft, Kind};
 use serde::Serialize;
 
+use crate::alternatives::Alternative;
+use crate::changes::{NewConflict, OpenConflict};
 use crate::error::WriteError;
-use crate::record::{BookingRecord, HeldInterval, Resource};
+use crate::interval::Interval;
+use crate::record::{BookingRecord, Resource, User};
 use crate::rfc3339;
 use crate::status::Status;
 
@@ -18,18 +21,24 @@ struct BookingData<'a> {
     id: &'a str,
     title: &'a str,
     status: Status,
-    #[serde(serialize_with = "rfc3339::serialize", rename = "startTime")]
+    #[serde(with = "rfc3339", rename = "startTime")]
     start_ms: i64,
-    #[serde(serialize_with = "rfc3339::serialize", rename = "endTime")]
+    #[serde(with = "rfc3339", rename = "endTime")]
     end_ms: i64,
     attendees_count: i64,
+    resource_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
-/// A change of a booking.
+/// A change of a booking. `reason` says why, where that is not plain from the kind.
 pub(crate) fn of_booking(
     kind: &str,
     booking: &BookingRecord,
-    correlation_id: &str,
+    resource: &Resource,
+    reason: Option<&str>,
 ) -> Result<Draft, WriteError> {
     let data = BookingData {
         id: &booking.id,
@@ -38,71 +47,126 @@ pub(crate) fn of_booking(
         start_ms: booking.start_ms,
         end_ms: booking.end_ms,
         attendees_count: booking.attendees_count,
+        resource_name: &resource.name,
+        series_id: booking.series_id.as_deref(),
+        reason,
     };
     let draft = draft(kind, booking.updated_ms, data)?;
     Ok(draft
         .user(&*booking.user_id)
         .resource(&*booking.resource_id)
-        .subject(&*booking.id)
-        .correlation(correlation_id))
+        .subject(&*booking.id))
 }
 
 /// `eventData` of `conflict.detected`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ConflictData<'a> {
+    conflict_id: &'a str,
     booking_id: &'a str,
     title: &'a str,
-    conflicts_with: Vec<&'a str>,
-    #[serde(serialize_with = "rfc3339::serialize", rename = "startTime")]
-    start_ms: i64,
-    #[serde(serialize_with = "rfc3339::serialize", rename = "endTime")]
-    end_ms: i64,
+    conflicts_with: &'a [String],
+    #[serde(flatten)]
+    interval: Interval,
     attendees_count: i64,
-    held: Vec<&'a HeldInterval>,
+    resource_name: &'a str,
+    reason: &'a str,
+    held: &'a [Interval],
+    /// Other resources that are free at that time.
+    alternatives: Vec<&'a str>,
+    /// Those, and other times, best first.
+    suggestions: &'a [Alternative],
 }
 
-/// A booking that was asked for and refused because its time is taken. The refused booking has the id
-/// that it would have had; it was never made.
-pub(crate) fn of_conflict(
-    refused: &BookingRecord,
-    held: &[(String, HeldInterval)],
-    correlation_id: &str,
-) -> Result<Draft, WriteError> {
+/// A booking that has no place. One that was asked for and refused has the id that it would have had.
+pub(crate) fn of_conflict(new: &NewConflict<'_>, now_ms: i64) -> Result<Draft, WriteError> {
+    let booking = new.booking;
+    let others = new
+        .alternatives
+        .iter()
+        .filter(|other| other.resource_id != booking.resource_id);
     let data = ConflictData {
-        booking_id: &refused.id,
-        title: &refused.title,
-        conflicts_with: held.iter().map(|(id, _)| id.as_str()).collect(),
-        start_ms: refused.start_ms,
-        end_ms: refused.end_ms,
-        attendees_count: refused.attendees_count,
-        held: held.iter().map(|(_, interval)| interval).collect(),
+        conflict_id: new.id,
+        booking_id: &booking.id,
+        title: &booking.title,
+        conflicts_with: new.conflicts_with,
+        interval: booking.interval(),
+        attendees_count: booking.attendees_count,
+        resource_name: &new.resource.name,
+        reason: new.reason,
+        held: new.taken,
+        alternatives: others.map(|other| other.resource_name.as_str()).collect(),
+        suggestions: new.alternatives,
     };
-    let draft = draft("conflict.detected", refused.created_ms, data)?;
+    let draft = draft("conflict.detected", now_ms, data)?;
     Ok(draft
-        .user(&*refused.user_id)
-        .resource(&*refused.resource_id)
-        .subject(&*refused.id)
-        .correlation(correlation_id))
+        .user(&*booking.user_id)
+        .resource(&*booking.resource_id)
+        .subject(&*booking.id))
 }
 
-/// A resource that was added.
-pub(crate) fn of_new_resource(resource: &Resource, now_ms: i64) -> Result<Draft, WriteError> {
-    let draft = draft("resource.created", now_ms, resource)?;
+/// `eventData` of `conflict.resolved`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResolvedData<'a> {
+    conflict_id: &'a str,
+    booking_id: &'a str,
+    title: &'a str,
+    #[serde(flatten)]
+    interval: Interval,
+    attendees_count: i64,
+    resolved_by: &'a str,
+    resolved_on: &'a str,
+    resolved_status: Status,
+    #[serde(with = "rfc3339", rename = "resolvedStartTime")]
+    start_ms: i64,
+    #[serde(with = "rfc3339", rename = "resolvedEndTime")]
+    end_ms: i64,
+}
+
+/// A conflict that is over: another booking was made, or the one that was in conflict has gone.
+pub(crate) fn of_resolved_conflict(
+    conflict: &OpenConflict,
+    instead: &BookingRecord,
+    now_ms: i64,
+) -> Result<Draft, WriteError> {
+    let data = ResolvedData {
+        conflict_id: &conflict.id,
+        booking_id: &conflict.booking_id,
+        title: &conflict.title,
+        interval: Interval::new(conflict.start_ms, conflict.end_ms),
+        attendees_count: conflict.attendees_count,
+        resolved_by: &instead.id,
+        resolved_on: &instead.resource_id,
+        resolved_status: instead.status,
+        start_ms: instead.start_ms,
+        end_ms: instead.end_ms,
+    };
+    let draft = draft("conflict.resolved", now_ms, data)?;
+    Ok(draft
+        .user(&*conflict.user_id)
+        .resource(&*conflict.resource_id)
+        .subject(&*conflict.booking_id))
+}
+
+/// A change of a resource: `resource.created`, `resource.updated`, `resource.deleted`.
+pub(crate) fn of_resource(
+    kind: &str,
+    resource: &Resource,
+    now_ms: i64,
+) -> Result<Draft, WriteError> {
+    let draft = draft(kind, now_ms, resource)?;
     Ok(draft.resource(&*resource.id).subject(&*resource.id))
 }
 
-/// A user who was registered.
-pub(crate) fn of_new_user(
-    user_id: &str,
-    data: impl Serialize,
-    now_ms: i64,
-) -> Result<Draft, WriteError> {
-    let draft = draft("user.created", now_ms, data)?;
-    Ok(draft.user(user_id).subject(user_id))
+/// A change of a user: `user.created`, `user.updated`, `user.deleted`.
+pub(crate) fn of_user(kind: &str, user: &User, now_ms: i64) -> Result<Draft, WriteError> {
+    let draft = draft(kind, now_ms, user)?;
+    Ok(draft.user(&*user.id).subject(&*user.id))
 }
 
-fn draft(kind: &str, time_ms: i64, data: impl Serialize) -> Result<Draft, WriteError> {
+/// An event without anybody in it yet.
+pub(crate) fn draft(kind: &str, time_ms: i64, data: impl Serialize) -> Result<Draft, WriteError> {
     let kind = Kind::parse(kind).map_err(|error| WriteError::Event(error.to_string()))?;
     let draft = Draft::new(kind, time_ms)
         .data(data)

@@ -13,21 +13,28 @@
 //!
 //! Double booking is prevented by triggers of the database (`migrations/`), not by this code.
 
+mod actor;
+mod alternatives;
 mod api;
 mod changes;
 mod clock;
 mod config;
 mod error;
 mod events;
+mod idempotency;
+mod interval;
 mod outbox;
+mod place;
 mod queries;
 mod record;
 mod relay;
 mod rfc3339;
+mod rules;
 mod serve;
 mod service;
 mod status;
 mod telemetry;
+mod work;
 mod writer;
 
 pub use api::{Surroundings, SurroundingsError};
@@ -35,8 +42,9 @@ pub use clock::Clock;
 pub use config::BookingConfig;
 pub use error::{BookingError, WriteError};
 pub use outbox::Lag;
-pub use record::{BookingRecord, Resource};
+pub use record::{BookingRecord, Resource, User};
 pub use relay::{RecordSink, RelaySettings};
+pub use rules::{Clock24, Day, Rules, Stretch};
 pub use serve::ServeError;
 pub use service::Booking;
 pub use status::{Refusal, Status, Step};

@@ -1,10 +1,10 @@
 //! The outbox: events beside the changes that they tell of, until the log has them.
 
 use carillon_events::Draft;
-use serde::Serialize;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
 use crate::error::WriteError;
+use crate::work;
 use crate::writer::Change;
 
 /// How many rows one pruning looks at, so that it never holds the writer for long.
@@ -110,15 +110,11 @@ impl Change for MarkSent {
     ) -> Result<(), WriteError> {
         sqlx::query("UPDATE outbox SET sent_ms = ? WHERE seq IN (SELECT value FROM json_each(?))")
             .bind(now_ms)
-            .bind(json(&self.seqs)?)
+            .bind(work::json(&self.seqs)?)
             .execute(connection)
             .await?;
         Ok(())
     }
-}
-
-fn json(value: &impl Serialize) -> Result<String, WriteError> {
-    serde_json::to_string(value).map_err(|error| WriteError::Event(error.to_string()))
 }
 
 /// Takes back that anything of the window was sent: the log that had it is gone.

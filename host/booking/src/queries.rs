@@ -2,14 +2,16 @@
 
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 
-use crate::record::{BookingRecord, HeldInterval, Resource};
+use crate::interval::Interval;
+use crate::record::{BookingRecord, Resource, User};
 
 /// The longest booking, in milliseconds (31 days); the schema holds bookings to it. Whoever looks for
 /// bookings at a time looks no further back than this.
 pub(crate) const MAX_DURATION_MS: i64 = 31 * 24 * 60 * 60 * 1000;
 
-/// How many of the bookings in the way a refusal names.
-const MAX_CONFLICTS: i64 = 10;
+/// How far back a booking may begin that still blocks its resource: the longest, and the longest
+/// time that a resource needs afterwards.
+pub(crate) const MAX_BLOCKED_MS: i64 = MAX_DURATION_MS + 24 * 60 * 60 * 1000;
 
 /// One booking.
 pub(crate) async fn booking(
@@ -63,29 +65,53 @@ pub(crate) async fn bookings(
     query.build_query_as().fetch_all(database).await
 }
 
-/// The bookings that hold the resource somewhere in [start, end), with their ids.
+/// The bookings that hold the resource somewhere between two moments, in order, with what it needs
+/// after each; at most `limit`.
 pub(crate) async fn holding(
     database: impl SqliteExecutor<'_>,
     resource_id: &str,
-    start_ms: i64,
-    end_ms: i64,
-) -> Result<Vec<(String, HeldInterval)>, sqlx::Error> {
+    bounds: Interval,
+    limit: i64,
+) -> Result<Vec<(String, Interval)>, sqlx::Error> {
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
-        "SELECT id, start_ms, end_ms FROM bookings
-         WHERE resource_id = ? AND status IN ('pending', 'confirmed', 'checked_in')
-           AND start_ms > ? AND start_ms < ? AND end_ms > ?
+        "SELECT id, start_ms, blocked_until_ms FROM bookings
+         WHERE resource_id = ? AND status IN ('held', 'pending', 'confirmed', 'checked_in')
+           AND start_ms > ? AND start_ms < ? AND blocked_until_ms > ?
          ORDER BY start_ms LIMIT ?",
     )
     .bind(resource_id)
-    .bind(start_ms.saturating_sub(MAX_DURATION_MS))
-    .bind(end_ms)
-    .bind(start_ms)
-    .bind(MAX_CONFLICTS)
+    .bind(bounds.start_ms.saturating_sub(MAX_BLOCKED_MS))
+    .bind(bounds.end_ms)
+    .bind(bounds.start_ms)
+    .bind(limit)
     .fetch_all(database)
     .await?;
     Ok(rows
         .into_iter()
-        .map(|(id, start_ms, end_ms)| (id, HeldInterval { start_ms, end_ms }))
+        .map(|(id, start_ms, end_ms)| (id, Interval::new(start_ms, end_ms)))
+        .collect())
+}
+
+/// When the resource cannot be used between two moments, by start; at most `limit`.
+pub(crate) async fn unavailable(
+    database: impl SqliteExecutor<'_>,
+    resource_id: &str,
+    bounds: Interval,
+    limit: i64,
+) -> Result<Vec<Interval>, sqlx::Error> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT start_ms, end_ms FROM unavailabilities
+         WHERE resource_id = ? AND end_ms > ? AND start_ms < ? ORDER BY start_ms LIMIT ?",
+    )
+    .bind(resource_id)
+    .bind(bounds.start_ms)
+    .bind(bounds.end_ms)
+    .bind(limit)
+    .fetch_all(database)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(start_ms, end_ms)| Interval::new(start_ms, end_ms))
         .collect())
 }
 
@@ -94,7 +120,7 @@ pub(crate) async fn resource(
     database: impl SqliteExecutor<'_>,
     id: &str,
 ) -> Result<Option<Resource>, sqlx::Error> {
-    sqlx::query_as("SELECT id, name, kind, capacity, requires_approval FROM resources WHERE id = ?")
+    sqlx::query_as("SELECT * FROM resources WHERE id = ? AND deleted_ms IS NULL")
         .bind(id)
         .fetch_optional(database)
         .await
@@ -107,8 +133,7 @@ pub(crate) async fn resources(
     limit: i64,
 ) -> Result<Vec<Resource>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT id, name, kind, capacity, requires_approval FROM resources
-         WHERE id > ? ORDER BY id LIMIT ?",
+        "SELECT * FROM resources WHERE id > ? AND deleted_ms IS NULL ORDER BY id LIMIT ?",
     )
     .bind(after)
     .bind(limit)
@@ -116,14 +141,14 @@ pub(crate) async fn resources(
     .await
 }
 
-/// Whether there is such a user.
-pub(crate) async fn user_exists(
+/// One user.
+pub(crate) async fn user(
     database: impl SqliteExecutor<'_>,
     id: &str,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users WHERE id = ?)")
+) -> Result<Option<User>, sqlx::Error> {
+    sqlx::query_as("SELECT * FROM users WHERE id = ? AND deleted_ms IS NULL")
         .bind(id)
-        .fetch_one(database)
+        .fetch_optional(database)
         .await
 }
 

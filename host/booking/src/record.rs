@@ -1,14 +1,16 @@
 //! What the tables hold, as the API shows it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use crate::interval::Interval;
 use crate::rfc3339;
+use crate::rules::Rules;
 use crate::status::Status;
 
 /// One booking.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BookingRecord {
     /// Its id, a UUID of version 7.
@@ -22,21 +24,50 @@ pub struct BookingRecord {
     /// Where it stands.
     pub status: Status,
     /// When it begins, in milliseconds since the epoch; RFC 3339 in JSON, like the other times.
-    #[serde(rename = "startTime", serialize_with = "rfc3339::serialize")]
+    #[serde(rename = "startTime", with = "rfc3339")]
     pub start_ms: i64,
-    /// When it ends: the first moment that is free again.
-    #[serde(rename = "endTime", serialize_with = "rfc3339::serialize")]
+    /// When it ends.
+    #[serde(rename = "endTime", with = "rfc3339")]
     pub end_ms: i64,
+    /// The first moment that is free again: the end, and what the resource needs after it.
+    #[serde(rename = "blockedUntil", with = "rfc3339")]
+    pub blocked_until_ms: i64,
     /// How many people come.
     pub attendees_count: i64,
+    /// The series that it is an occurrence of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series_id: Option<String>,
+    /// When the occurrence would begin by the rule of its series.
+    #[serde(
+        rename = "occurrenceTime",
+        default,
+        with = "rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub occurrence_ms: Option<i64>,
+    /// Until when it is held for somebody from the waitlist.
+    #[serde(
+        rename = "holdUntil",
+        default,
+        with = "rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub hold_until_ms: Option<i64>,
     /// Counts the changes, from 1.
     pub version: i64,
     /// When it was made.
-    #[serde(rename = "createdAt", serialize_with = "rfc3339::serialize")]
+    #[serde(rename = "createdAt", with = "rfc3339")]
     pub created_ms: i64,
     /// When it was changed last.
-    #[serde(rename = "updatedAt", serialize_with = "rfc3339::serialize")]
+    #[serde(rename = "updatedAt", with = "rfc3339")]
     pub updated_ms: i64,
+}
+
+impl BookingRecord {
+    /// Its time, without what the resource needs after it.
+    pub(crate) fn interval(&self) -> Interval {
+        Interval::new(self.start_ms, self.end_ms)
+    }
 }
 
 impl<'r> sqlx::FromRow<'r, SqliteRow> for BookingRecord {
@@ -52,7 +83,11 @@ impl<'r> sqlx::FromRow<'r, SqliteRow> for BookingRecord {
                 .map_err(|reason: String| sqlx::Error::Decode(reason.into()))?,
             start_ms: row.try_get("start_ms")?,
             end_ms: row.try_get("end_ms")?,
+            blocked_until_ms: row.try_get("blocked_until_ms")?,
             attendees_count: row.try_get("attendees_count")?,
+            series_id: row.try_get("series_id")?,
+            occurrence_ms: row.try_get("occurrence_ms")?,
+            hold_until_ms: row.try_get("hold_until_ms")?,
             version: row.try_get("version")?,
             created_ms: row.try_get("created_ms")?,
             updated_ms: row.try_get("updated_ms")?,
@@ -61,7 +96,7 @@ impl<'r> sqlx::FromRow<'r, SqliteRow> for BookingRecord {
 }
 
 /// Something that can be booked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resource {
     /// Its id.
@@ -74,16 +109,55 @@ pub struct Resource {
     pub capacity: i64,
     /// Whether a booking waits for `confirm`.
     pub requires_approval: bool,
+    /// Where it is: resources at one place stand in for each other first.
+    pub place: String,
+    /// The IANA time zone of its opening hours.
+    pub time_zone: String,
+    /// When it may be booked, and for how long.
+    pub rules: Rules,
+    /// Counts the changes, from 1.
+    pub version: i64,
 }
 
-/// A time that a refused booking collided with. It says whose fault it is not: no user, no title.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+impl Resource {
+    /// Its time zone; one that this machine does not know counts as UTC.
+    pub(crate) fn zone(&self) -> jiff::tz::TimeZone {
+        jiff::tz::TimeZone::get(&self.time_zone).unwrap_or(jiff::tz::TimeZone::UTC)
+    }
+}
+
+impl<'r> sqlx::FromRow<'r, SqliteRow> for Resource {
+    fn from_row(row: &'r SqliteRow) -> Result<Self, sqlx::Error> {
+        let rules: &str = row.try_get("rules")?;
+        Ok(Self {
+            id: row.try_get("id")?,
+            name: row.try_get("name")?,
+            kind: row.try_get("kind")?,
+            capacity: row.try_get("capacity")?,
+            requires_approval: row.try_get("requires_approval")?,
+            place: row.try_get("place")?,
+            time_zone: row.try_get("time_zone")?,
+            rules: serde_json::from_str(rules)
+                .map_err(|error| sqlx::Error::Decode(error.into()))?,
+            version: row.try_get("version")?,
+        })
+    }
+}
+
+/// Somebody who books.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct HeldInterval {
-    /// When it begins.
-    #[serde(rename = "startTime", serialize_with = "rfc3339::serialize")]
-    pub(crate) start_ms: i64,
-    /// When it ends.
-    #[serde(rename = "endTime", serialize_with = "rfc3339::serialize")]
-    pub(crate) end_ms: i64,
+pub struct User {
+    /// Its id, which is the `sub` of their tokens.
+    pub id: String,
+    /// The address for e-mail.
+    pub email: String,
+    /// The name that others see.
+    pub display_name: String,
+    /// An IANA time zone.
+    pub time_zone: String,
+    /// A BCP 47 language tag.
+    pub locale: String,
+    /// Counts the changes, from 1.
+    pub version: i64,
 }

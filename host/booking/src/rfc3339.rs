@@ -77,6 +77,33 @@ pub(crate) fn serialize<S: serde::Serializer>(
     serializer.serialize_str(&print(*time_ms))
 }
 
+/// For serde's `with`: the text that [`serialize`] writes.
+pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<i64, D::Error> {
+    let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+    parse(&text).map_err(|shape| serde::de::Error::custom(format!("`{text}` must be {shape}")))
+}
+
+/// The same for a time that may be missing.
+pub(crate) mod option {
+    pub(crate) fn serialize<S: serde::Serializer>(
+        time_ms: &Option<i64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time_ms {
+            Some(time_ms) => super::serialize(time_ms, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<i64>, D::Error> {
+        super::deserialize(deserializer).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -1,6 +1,7 @@
 //! Serving the API on an address.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -42,9 +43,12 @@ impl Booking {
             let _ = stopping.send(());
         };
         let server = async {
-            axum::serve(listener, router)
-                .with_graceful_shutdown(stop)
-                .await
+            axum::serve(
+                listener,
+                router.into_make_service_with_connect_info::<SocketAddr>(),
+            )
+            .with_graceful_shutdown(stop)
+            .await
         };
         let patience = async {
             if told.await.is_err() {

@@ -3,18 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where a booking stands.
 ///
 /// ```text
+/// held ──accept──▶ pending or confirmed;  held ──▶ expired, or cancelled with its waitlist entry
 /// pending ──confirm──▶ confirmed ──check-in──▶ checked_in ──check-out──▶ checked_out
 ///    │                  │      │
 ///    └──cancel──▶ cancelled ◀──┘ cancel;  confirmed ──no-show──▶ no_show
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
+    /// Kept for somebody from the waitlist, until they accept it or their time is up.
+    Held,
     /// Waits for approval; holds its time already.
     Pending,
     /// Stands.
@@ -27,6 +30,8 @@ pub enum Status {
     Cancelled,
     /// Nobody came. The end.
     NoShow,
+    /// Held, and not accepted in time. The end.
+    Expired,
 }
 
 /// What somebody can do with a booking.
@@ -58,13 +63,15 @@ pub struct Refusal {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Status; 6] = [
+    pub const ALL: [Status; 8] = [
+        Status::Held,
         Status::Pending,
         Status::Confirmed,
         Status::CheckedIn,
         Status::CheckedOut,
         Status::Cancelled,
         Status::NoShow,
+        Status::Expired,
     ];
 
     /// Takes a step: the status after it.
@@ -82,6 +89,10 @@ impl Status {
             (Status::Cancelled, _) => "it was called off, and that is final",
             (Status::CheckedOut, _) => "it is over, and that is final",
             (Status::NoShow, _) => "nobody came to it, and that is final",
+            (Status::Expired, _) => "it was not accepted in time, and that is final",
+            (Status::Held, _) => {
+                "it is held for somebody from the waitlist, who has to accept it first"
+            }
             (Status::Confirmed, Step::Confirm) => "it is confirmed already",
             (Status::CheckedIn, Step::CheckIn) => "its people are checked in already",
             (Status::CheckedIn, Step::Confirm) => "it was confirmed before its people checked in",
@@ -101,30 +112,35 @@ impl Status {
     pub fn holds_its_time(self) -> bool {
         matches!(
             self,
-            Status::Pending | Status::Confirmed | Status::CheckedIn
+            Status::Held | Status::Pending | Status::Confirmed | Status::CheckedIn
         )
     }
 
     /// The name in the database, in the API and in events.
     pub fn as_str(self) -> &'static str {
         match self {
+            Status::Held => "held",
             Status::Pending => "pending",
             Status::Confirmed => "confirmed",
             Status::CheckedIn => "checked_in",
             Status::CheckedOut => "checked_out",
             Status::Cancelled => "cancelled",
             Status::NoShow => "no_show",
+            Status::Expired => "expired",
         }
     }
 
-    fn in_words(self) -> &'static str {
+    /// As it stands in "a booking that is …".
+    pub(crate) fn in_words(self) -> &'static str {
         match self {
+            Status::Held => "held",
             Status::Pending => "pending",
             Status::Confirmed => "confirmed",
             Status::CheckedIn => "checked in",
             Status::CheckedOut => "checked out",
             Status::Cancelled => "cancelled",
             Status::NoShow => "a no-show",
+            Status::Expired => "expired",
         }
     }
 }
@@ -238,7 +254,9 @@ mod tests {
     fn what_has_ended_holds_no_time_and_takes_no_step() {
         for status in Status::ALL {
             let stuck = Step::ALL.into_iter().all(|step| status.take(step).is_err());
-            assert_eq!(stuck, !status.holds_its_time(), "{status:?}");
+            // What is held waits for its one, who takes no step but accepts.
+            let waits = status == Status::Held;
+            assert_eq!(stuck, !status.holds_its_time() || waits, "{status:?}");
         }
     }
 

@@ -1,102 +1,68 @@
-//! The handlers of `/bookings` and `/resources`.
+//! The handlers of `/bookings`.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use carillon_web::{
-    CorrelationId, Cursor, JsonBody, Limit, Page, PathParams, Problem, QueryParams,
-};
+use carillon_web::{CorrelationId, Cursor, JsonBody, Page, PathParams, Problem, QueryParams};
 use serde::{Deserialize, Deserializer};
 
-use super::App;
+use super::booking_body::{BookingBody, BookingPatch};
 use super::caller::Caller;
-use super::new_booking::{NewBooking, fault_at};
-use crate::changes::{CreateBooking, Created, Stepped, TakeStep};
+use super::etag::{IfMatch, Versioned, other_version};
+use super::faults::fault_at;
+use super::refusals::{impossible, is_final, no_booking, refused};
+use super::request_key::{IdempotencyKey, once};
+use super::{App, PageSize};
+use crate::actor::Role;
+use crate::changes::{Access, CreateBooking, Created, EditBooking, Edited, Stepped, TakeStep};
+use crate::idempotency::Idempotent;
 use crate::queries::{self, BookingFilter};
-use crate::record::{BookingRecord, HeldInterval, Resource};
+use crate::record::BookingRecord;
 use crate::rfc3339;
-use crate::status::{Refusal, Step};
-
-/// A page of a list has 50 items unless asked otherwise, and 200 at most.
-type PageSize = Limit<50, 200>;
+use crate::status::Step;
 
 /// `POST /bookings`
 pub(super) async fn create(
     State(App(app)): State<App>,
     caller: Caller,
     correlation: CorrelationId,
-    JsonBody(wanted): JsonBody<NewBooking>,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody<BookingBody>,
 ) -> Result<Response, Problem> {
-    let wanted = wanted.checked(&caller)?;
-    let (resource_id, user_id) = (wanted.resource_id.clone(), wanted.user_id.clone());
-    let change = CreateBooking {
-        config: Arc::clone(&app.booking.parts().config),
-        resource_id: wanted.resource_id,
-        user_id: wanted.user_id,
-        title: wanted.title,
-        start_ms: wanted.start_ms,
-        end_ms: wanted.end_ms,
-        attendees_count: wanted.attendees_count,
-        correlation_id: correlation.to_string(),
+    let new = body.checked(&caller)?;
+    let (resource_id, user_id) = (new.resource_id.clone(), new.user_id.clone());
+    let change = Idempotent {
+        change: CreateBooking {
+            config: Arc::clone(&app.booking.parts().config),
+            by: caller.actor(&correlation),
+            new,
+        },
+        key: key.of(&caller, "/bookings", &body),
     };
-    match app.booking.parts().writer.write(change).await? {
-        Created::Booked(booking) => Ok(created(&booking)),
-        Created::Overlap(held) => Err(overlap(&resource_id, &held)),
-        Created::NoResource => Err(fault_at(
-            "resourceId",
-            format!("there is no resource {resource_id:?}; GET /resources lists them"),
-        )
-        .with_code("unknown-resource")),
-        Created::NoUser => {
-            Err(fault_at("userId", format!("there is no user {user_id:?}"))
-                .with_code("unknown-user"))
-        }
-        Created::TooMany(resource) => Err(too_many(&resource)),
+    match once(app.booking.parts().writer.write(change).await?)? {
+        Created::Booked(booking) => Ok(created(booking)),
+        Created::Refused(why) => Err(refused(&resource_id, &user_id, why)),
     }
 }
 
-fn created(booking: &BookingRecord) -> Response {
+fn created(booking: BookingRecord) -> Response {
     let location = format!("/bookings/{}", booking.id);
-    (
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(booking),
-    )
-        .into_response()
+    let mut response = (StatusCode::CREATED, versioned(booking)).into_response();
+    // An id of the service's own is fit for a header.
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
 }
 
-/// Names the times that are taken, and nothing of whose they are.
-fn overlap(resource_id: &str, held: &[HeldInterval]) -> Problem {
-    let times = held
-        .iter()
-        .map(|held| {
-            format!(
-                "{} to {}",
-                rfc3339::print(held.start_ms),
-                rfc3339::print(held.end_ms)
-            )
-        })
-        .collect::<Vec<_>>()
-        .join(", ");
-    Problem::conflict(format!(
-        "{resource_id} is booked already ({times}). Choose another time or another resource."
-    ))
-    .with_code("overlap")
-    .with_title("Already booked")
-    .with("resourceId", resource_id)
-    .with("conflicts", held)
-}
-
-fn too_many(resource: &Resource) -> Problem {
-    fault_at(
-        "attendeesCount",
-        format!("{} takes at most {} people", resource.id, resource.capacity),
-    )
-    .with_code("over-capacity")
-    .with("capacity", resource.capacity)
+fn versioned(booking: BookingRecord) -> Versioned<BookingRecord> {
+    Versioned {
+        version: booking.version,
+        body: booking,
+    }
 }
 
 /// `GET /bookings/{id}`
@@ -104,17 +70,46 @@ pub(super) async fn show(
     State(App(app)): State<App>,
     caller: Caller,
     PathParams(id): PathParams<String>,
-) -> Result<Json<BookingRecord>, Problem> {
+) -> Result<Versioned<BookingRecord>, Problem> {
     let booking = queries::booking(&app.booking.parts().readers, &id)
         .await
         .map_err(Problem::internal)?
         .filter(|booking| caller.may_act_for(&booking.user_id));
-    booking.map(Json).ok_or_else(|| no_booking(&id))
+    booking.map(versioned).ok_or_else(|| no_booking(&id))
 }
 
-/// Somebody else's booking answers the same, so that ids cannot be tried out.
-fn no_booking(id: &str) -> Problem {
-    Problem::not_found(format!("There is no booking {id:?}."))
+/// `PATCH /bookings/{id}`
+pub(super) async fn edit(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(id): PathParams<String>,
+    correlation: CorrelationId,
+    if_match: IfMatch,
+    JsonBody(patch): JsonBody<BookingPatch>,
+) -> Result<Versioned<BookingRecord>, Problem> {
+    let edit = patch.checked()?;
+    let resource_id = edit.resource_id.clone();
+    let change = EditBooking {
+        config: Arc::clone(&app.booking.parts().config),
+        by: caller.actor(&correlation),
+        access: Access {
+            booking_id: id.clone(),
+            versions: if_match.required()?,
+        },
+        edit,
+    };
+    match app.booking.parts().writer.write(change).await? {
+        Edited::Booking(booking) => Ok(versioned(booking)),
+        Edited::Refused(why) => Err(refused(
+            resource_id.as_deref().unwrap_or("the resource"),
+            "",
+            why,
+        )),
+        Edited::Final(status) => Err(is_final(&id, status)),
+        Edited::Times(reason) => Err(fault_at("endTime", reason.to_owned())),
+        Edited::NoBooking => Err(no_booking(&id)),
+        Edited::OtherVersion(version) => Err(other_version(version)),
+    }
 }
 
 /// `POST /bookings/{id}/{step}`
@@ -124,45 +119,35 @@ pub(super) async fn take_step(
     caller: Caller,
     PathParams(id): PathParams<String>,
     correlation: CorrelationId,
-) -> Result<Json<BookingRecord>, Problem> {
-    if step.needs_authority() && !caller.has_authority() {
-        return Err(Problem::forbidden(format!(
-            "{:?} is for those with the role `admin`.",
-            step.path()
-        )));
+    if_match: IfMatch,
+) -> Result<Versioned<BookingRecord>, Problem> {
+    if step.needs_authority() {
+        caller.needs(Role::Staff, &format!("`{}`", step.path()))?;
     }
     let change = TakeStep {
         config: Arc::clone(&app.booking.parts().config),
-        booking_id: id.clone(),
+        by: caller.actor(&correlation),
+        access: Access {
+            booking_id: id.clone(),
+            versions: if_match.optional(),
+        },
         step,
-        owner: caller.only_user().map(str::to_owned),
-        correlation_id: correlation.to_string(),
     };
     match app.booking.parts().writer.write(change).await? {
-        Stepped::Taken(booking) => Ok(Json(booking)),
+        Stepped::Taken(booking) => Ok(versioned(booking)),
         Stepped::Refused(refusal) => Err(impossible(&id, refusal)),
         Stepped::NoBooking => Err(no_booking(&id)),
+        Stepped::OtherVersion(version) => Err(other_version(version)),
     }
-}
-
-fn impossible(id: &str, refusal: Refusal) -> Problem {
-    Problem::conflict(format!("Booking {id} stays as it is: {refusal}."))
-        .with_code("impossible-step")
-        .with_title("Not possible now")
-        .with("bookingStatus", refusal.status)
-        .with("reason", refusal.reason)
 }
 
 /// A time in a query string.
 #[derive(Debug, Clone, Copy)]
-struct Moment(i64);
+pub(super) struct Moment(pub(super) i64);
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        rfc3339::parse(&text)
-            .map(Moment)
-            .map_err(|shape| serde::de::Error::custom(format!("`{text}` must be {shape}")))
+        rfc3339::deserialize(deserializer).map(Moment)
     }
 }
 
@@ -201,31 +186,5 @@ pub(super) async fn list(
         .map_err(Problem::internal)?;
     Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
         (last.start_ms, last.id.clone())
-    })))
-}
-
-/// The query of `GET /resources`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ResourceListing {
-    #[serde(default)]
-    limit: PageSize,
-    cursor: Option<Cursor<String>>,
-}
-
-/// `GET /resources?limit=&cursor=`, by id.
-pub(super) async fn list_resources(
-    State(App(app)): State<App>,
-    _caller: Caller,
-    QueryParams(listing): QueryParams<ResourceListing>,
-) -> Result<Json<Page<Resource>>, Problem> {
-    let after = listing
-        .cursor
-        .map_or_else(String::new, |Cursor(after)| after);
-    let rows = queries::resources(&app.booking.parts().readers, &after, listing.limit.rows())
-        .await
-        .map_err(Problem::internal)?;
-    Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
-        last.id.clone()
     })))
 }

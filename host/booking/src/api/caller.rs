@@ -1,48 +1,79 @@
 //! Who is calling, and what they may do.
 
-use axum::extract::FromRequestParts;
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use carillon_web::{Claims, Problem, authenticate};
+use carillon_web::{Claims, CorrelationId, Problem, authenticate};
 
 use super::App;
-
-/// The role whose bearers may touch every booking.
-const AUTHORITY: &str = "admin";
+use crate::actor::{Actor, Role};
 
 /// The caller of a request.
 #[derive(Debug, Clone)]
-pub(super) enum Caller {
-    /// Tokens are not required: whoever it is may do everything, and a token is not even looked at.
-    Anybody,
-    /// The bearer of a token.
-    Bearer(Claims),
+pub(super) struct Caller {
+    /// `None` where tokens are not required: whoever it is may do everything, and a token is not
+    /// even looked at.
+    user: Option<String>,
+    role: Role,
+    origin: Option<IpAddr>,
 }
 
 impl Caller {
-    /// Who it is, where that is known.
-    pub(super) fn user(&self) -> Option<&str> {
-        match self {
-            Caller::Anybody => None,
-            Caller::Bearer(claims) => Some(&claims.user),
+    fn anybody(origin: Option<IpAddr>) -> Self {
+        Self {
+            user: None,
+            role: Role::Admin,
+            origin,
         }
     }
 
-    /// Whether it may touch every booking.
-    pub(super) fn has_authority(&self) -> bool {
-        match self {
-            Caller::Anybody => true,
-            Caller::Bearer(claims) => claims.has_role(AUTHORITY),
+    fn bearer(claims: Claims, origin: Option<IpAddr>) -> Self {
+        let role = [Role::Admin, Role::Staff]
+            .into_iter()
+            .find(|role| claims.has_role(role.as_str()))
+            .unwrap_or(Role::User);
+        Self {
+            user: Some(claims.user),
+            role,
+            origin,
         }
+    }
+
+    /// Who it is, where that is known.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// The one user whose bookings it may touch; `None` where it may touch all.
     pub(super) fn only_user(&self) -> Option<&str> {
-        self.user().filter(|_| !self.has_authority())
+        self.user().filter(|_| self.role < Role::Staff)
     }
 
-    /// Whether it may touch bookings of this user.
+    /// Whether it may touch what belongs to this user.
     pub(super) fn may_act_for(&self, user_id: &str) -> bool {
         self.only_user().is_none_or(|own| own == user_id)
+    }
+
+    /// Refuses who has not this role or a higher one; `what` begins the sentence.
+    pub(super) fn needs(&self, role: Role, what: &str) -> Result<(), Problem> {
+        if self.role >= role {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!(
+            "{what} needs a token with the role `{}`.",
+            role.as_str()
+        )))
+    }
+
+    /// As whom the tables know it.
+    pub(super) fn actor(&self, correlation: &CorrelationId) -> Actor {
+        Actor {
+            id: self.user.clone().unwrap_or_else(|| "anybody".to_owned()),
+            role: self.role,
+            origin: self.origin,
+            correlation_id: correlation.to_string(),
+        }
     }
 }
 
@@ -50,9 +81,23 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, App(app): &App) -> Result<Self, Problem> {
+        let origin = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|ConnectInfo(address)| address.ip());
         match &app.required_tokens {
-            None => Ok(Caller::Anybody),
-            Some(verifier) => authenticate(&parts.headers, verifier).map(Caller::Bearer),
+            None => Ok(Caller::anybody(origin)),
+            Some(verifier) => {
+                let claims = authenticate(&parts.headers, verifier)?;
+                Ok(Caller::bearer(claims, origin))
+            }
         }
+    }
+}
+
+#[cfg(test)]
+impl Caller {
+    pub(super) fn for_tests() -> Self {
+        Self::anybody(None)
     }
 }

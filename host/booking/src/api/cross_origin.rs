@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use carillon_web::correlation;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -22,12 +22,20 @@ pub(super) fn layer(origins: &[String]) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PATCH,
+            Method::PUT,
+            Method::DELETE,
+        ])
         .allow_headers([
             header::CONTENT_TYPE,
             header::AUTHORIZATION,
+            header::IF_MATCH,
+            HeaderName::from_static("idempotency-key"),
             correlation::HEADER,
         ])
-        .expose_headers([header::LOCATION, correlation::HEADER])
+        .expose_headers([header::LOCATION, header::ETAG, correlation::HEADER])
         .max_age(MAX_AGE)
 }

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use carillon_events::Topic;
-use serde::Serialize;
 use sqlx::SqliteConnection;
 
+use crate::actor::Actor;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
-use crate::events;
-use crate::outbox::{self, Outgoing};
 use crate::queries;
-use crate::record::Resource;
+use crate::record::{Resource, User};
+use crate::rules::Rules;
+use crate::work::Work;
 use crate::writer::Change;
 
 /// Id, name, capacity, and whether bookings wait for approval.
@@ -38,17 +37,6 @@ pub(crate) struct SeedDemo {
     pub(crate) config: Arc<BookingConfig>,
 }
 
-/// `eventData` of `user.created`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct UserData<'a> {
-    id: &'a str,
-    email: String,
-    display_name: &'a str,
-    time_zone: &'a str,
-    locale: &'a str,
-}
-
 impl Change for SeedDemo {
     /// Whether there was anything to do.
     type Done = bool;
@@ -61,6 +49,12 @@ impl Change for SeedDemo {
         if !queries::is_empty(&mut *connection).await? {
             return Ok(false);
         }
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &Actor::service(),
+        };
         for (id, name, capacity, requires_approval) in RESOURCES {
             let resource = Resource {
                 id: id.into(),
@@ -68,73 +62,24 @@ impl Change for SeedDemo {
                 kind: "room".into(),
                 capacity,
                 requires_approval,
+                place: "Main building".into(),
+                time_zone: "UTC".into(),
+                rules: Rules::default(),
+                version: 1,
             };
-            self.add_resource(connection, &resource, now_ms).await?;
+            work.add_resource(&resource).await?;
         }
         for (id, display_name, time_zone, locale) in USERS {
-            let user = UserData {
-                id,
+            let user = User {
+                id: id.into(),
                 email: format!("{id}@example.com"),
-                display_name,
-                time_zone,
-                locale,
+                display_name: display_name.into(),
+                time_zone: time_zone.into(),
+                locale: locale.into(),
+                version: 1,
             };
-            self.add_user(connection, &user, now_ms).await?;
+            work.add_user(&user).await?;
         }
         Ok(true)
-    }
-}
-
-impl SeedDemo {
-    async fn add_resource(
-        &self,
-        connection: &mut SqliteConnection,
-        resource: &Resource,
-        now_ms: i64,
-    ) -> Result<(), WriteError> {
-        sqlx::query(
-            "INSERT INTO resources (id, name, kind, capacity, requires_approval, created_ms)
-             VALUES (?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&resource.id)
-        .bind(&resource.name)
-        .bind(&resource.kind)
-        .bind(resource.capacity)
-        .bind(resource.requires_approval)
-        .bind(now_ms)
-        .execute(&mut *connection)
-        .await?;
-        let event = Outgoing {
-            topic: self.config.kafka.topics.name(Topic::ResourceEvents),
-            key: &resource.id,
-            draft: events::of_new_resource(resource, now_ms)?,
-        };
-        outbox::append(connection, now_ms, event).await
-    }
-
-    async fn add_user(
-        &self,
-        connection: &mut SqliteConnection,
-        user: &UserData<'_>,
-        now_ms: i64,
-    ) -> Result<(), WriteError> {
-        sqlx::query(
-            "INSERT INTO users (id, display_name, email, time_zone, locale, created_ms)
-             VALUES (?, ?, ?, ?, ?, ?)",
-        )
-        .bind(user.id)
-        .bind(user.display_name)
-        .bind(&user.email)
-        .bind(user.time_zone)
-        .bind(user.locale)
-        .bind(now_ms)
-        .execute(&mut *connection)
-        .await?;
-        let event = Outgoing {
-            topic: self.config.kafka.topics.name(Topic::UserEvents),
-            key: user.id,
-            draft: events::of_new_user(user.id, user, now_ms)?,
-        };
-        outbox::append(connection, now_ms, event).await
     }
 }

@@ -2,26 +2,24 @@
 
 use std::sync::Arc;
 
-use carillon_events::Topic;
 use sqlx::SqliteConnection;
 
+use crate::actor::Actor;
+use crate::changes::booking::{Access, Found};
 use crate::config::BookingConfig;
 use crate::error::WriteError;
-use crate::events;
-use crate::outbox::{self, Outgoing};
-use crate::queries;
-use crate::record::BookingRecord;
+use crate::place::{self, Placed};
+use crate::record::{BookingRecord, Resource};
 use crate::status::{Refusal, Step};
+use crate::work::Work;
 use crate::writer::Change;
 
 /// Asks a booking to take a step.
 pub(crate) struct TakeStep {
     pub(crate) config: Arc<BookingConfig>,
-    pub(crate) booking_id: String,
+    pub(crate) by: Actor,
+    pub(crate) access: Access,
     pub(crate) step: Step,
-    /// Whose booking it has to be; `None` for those who may touch every booking.
-    pub(crate) owner: Option<String>,
-    pub(crate) correlation_id: String,
 }
 
 /// What became of it.
@@ -32,6 +30,8 @@ pub(crate) enum Stepped {
     Refused(Refusal),
     /// There is no such booking, or it belongs to somebody else.
     NoBooking,
+    /// It was changed since the caller has seen it.
+    OtherVersion(i64),
 }
 
 impl Change for TakeStep {
@@ -42,35 +42,52 @@ impl Change for TakeStep {
         connection: &mut SqliteConnection,
         now_ms: i64,
     ) -> Result<Stepped, WriteError> {
-        let Some(mut booking) = queries::booking(&mut *connection, &self.booking_id).await? else {
-            return Ok(Stepped::NoBooking);
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &self.by,
         };
-        if self
-            .owner
-            .as_ref()
-            .is_some_and(|owner| *owner != booking.user_id)
-        {
-            return Ok(Stepped::NoBooking);
-        }
-        booking.status = match booking.status.take(self.step) {
+        let (before, resource) = match work.find(&self.access).await? {
+            Found::Booking(found) => *found,
+            Found::NoBooking => return Ok(Stepped::NoBooking),
+            Found::OtherVersion(version) => return Ok(Stepped::OtherVersion(version)),
+        };
+        work.step(before, &resource, self.step, None).await
+    }
+}
+
+impl Work<'_> {
+    /// Lets a booking take a step, for a reason that its event names. Who leaves early gives the
+    /// rest of the time back.
+    pub(crate) async fn step(
+        &mut self,
+        before: BookingRecord,
+        resource: &Resource,
+        step: Step,
+        reason: Option<&str>,
+    ) -> Result<Stepped, WriteError> {
+        let mut booking = before.clone();
+        booking.status = match before.status.take(step) {
             Ok(status) => status,
             Err(refusal) => return Ok(Stepped::Refused(refusal)),
         };
         booking.version += 1;
-        booking.updated_ms = now_ms;
-        sqlx::query("UPDATE bookings SET status = ?, version = ?, updated_ms = ? WHERE id = ?")
-            .bind(booking.status.as_str())
-            .bind(booking.version)
-            .bind(booking.updated_ms)
-            .bind(&booking.id)
-            .execute(&mut *connection)
+        booking.updated_ms = self.now_ms;
+        let placed = place::update(self.connection, &booking).await?;
+        if placed != Placed::Stands {
+            // A step takes no more time than the booking had.
+            return Err(WriteError::Database(format!(
+                "booking {} lost its place to another one",
+                booking.id
+            )));
+        }
+        self.told(step.kind(), Some(&before), &booking, resource, reason)
             .await?;
-        let event = Outgoing {
-            topic: self.config.kafka.topics.name(Topic::BookingEvents),
-            key: &booking.id,
-            draft: events::of_booking(self.step.kind(), &booking, &self.correlation_id)?,
-        };
-        outbox::append(connection, now_ms, event).await?;
+        if !booking.status.holds_its_time() {
+            self.resolve_conflicts_of(&booking).await?;
+            self.freed(&before).await?;
+        }
         Ok(Stepped::Taken(booking))
     }
 }

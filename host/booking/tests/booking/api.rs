@@ -20,8 +20,8 @@ async fn a_booking_is_made_and_found_again() {
         made,
         json!({
             "id": id, "resourceId": "room-1", "userId": "user-1", "title": "Team Meeting",
-            "status": "confirmed", "startTime": time(9), "endTime": time(10), "attendeesCount": 5,
-            "version": 1, "createdAt": "2026-08-19T10:00:00Z", "updatedAt": "2026-08-19T10:00:00Z",
+            "status": "confirmed", "startTime": time(9), "endTime": time(10),
+            "blockedUntil": time(10), "attendeesCount": 5, "version": 1, "createdAt": "2026-08-19T10:00:00Z", "updatedAt": "2026-08-19T10:00:00Z",
         })
     );
     assert_eq!(running.get(&format!("/bookings/{id}")).await.json(), made);
@@ -133,7 +133,7 @@ async fn an_event_carries_the_booking_and_the_correlation_id_of_the_request() {
         data,
         json!({
             "id": id, "title": "Team Meeting", "status": "confirmed",
-            "startTime": time(9), "endTime": time(10), "attendeesCount": 5,
+            "startTime": time(9), "endTime": time(10), "attendeesCount": 5, "resourceName": "Aurora",
         })
     );
 }

@@ -20,14 +20,15 @@ async fn books_without_end_where_it_is_asked_to() {
     let Ok(folder) = std::env::var(CHILD) else {
         return;
     };
-    let booking = Booking::open(&folder, BookingConfig::default())
+    let clock = HandClock::new();
+    let booking = Booking::open_at(&folder, BookingConfig::default(), clock.clock())
         .await
         .unwrap();
     booking.seed_demo().await.unwrap();
     let running = Running {
         router: booking.router(Surroundings::default()).unwrap(),
         booking,
-        clock: HandClock::new(),
+        clock,
         folder: tempfile::tempdir().unwrap().into(),
     };
     loop {
@@ -120,13 +121,14 @@ fn answered_change(line: &str) -> Option<String> {
 }
 
 async fn free_everything(folder: &std::path::Path) {
-    let booking = Booking::open(folder, BookingConfig::default())
+    let clock = HandClock::new();
+    let booking = Booking::open_at(folder, BookingConfig::default(), clock.clock())
         .await
         .unwrap();
     let running = Running {
         router: booking.router(Surroundings::default()).unwrap(),
         booking,
-        clock: HandClock::new(),
+        clock,
         folder: tempfile::tempdir().unwrap().into(),
     };
     loop {

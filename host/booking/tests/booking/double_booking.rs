@@ -85,12 +85,18 @@ async fn the_database_itself_refuses_an_overlap_by_insert_or_update() {
     running.book(&wish(14)).await;
     let mut connection = connect(running.folder.path()).await;
     for past_the_service in [
-        "INSERT INTO bookings SELECT 'x', resource_id, user_id, title, 'pending', start_ms + 1, end_ms + 1,
-             1, 1, 0, 0 FROM bookings ORDER BY start_ms LIMIT 1",
-        "INSERT INTO bookings SELECT 'x', resource_id, user_id, title, 'confirmed', start_ms - 1, end_ms + 1,
-             1, 1, 0, 0 FROM bookings ORDER BY start_ms LIMIT 1",
-        "INSERT INTO bookings SELECT 'x', resource_id, user_id, title, 'confirmed', start_ms + 1, end_ms - 1,
-             1, 1, 0, 0 FROM bookings ORDER BY start_ms LIMIT 1",
+        "INSERT INTO bookings (id, resource_id, user_id, title, status, start_ms, end_ms, blocked_until_ms,
+             attendees_count, created_ms, updated_ms)
+         SELECT 'x', resource_id, user_id, title, 'pending', start_ms + 1, end_ms + 1, end_ms + 1, 1, 0, 0
+         FROM bookings ORDER BY start_ms LIMIT 1",
+        "INSERT INTO bookings (id, resource_id, user_id, title, status, start_ms, end_ms, blocked_until_ms,
+             attendees_count, created_ms, updated_ms)
+         SELECT 'x', resource_id, user_id, title, 'confirmed', start_ms - 1, end_ms + 1, end_ms + 1, 1, 0, 0
+         FROM bookings ORDER BY start_ms LIMIT 1",
+        "INSERT INTO bookings (id, resource_id, user_id, title, status, start_ms, end_ms, blocked_until_ms,
+             attendees_count, created_ms, updated_ms)
+         SELECT 'x', resource_id, user_id, title, 'confirmed', start_ms + 1, end_ms - 1, end_ms - 1, 1, 0, 0
+         FROM bookings ORDER BY start_ms LIMIT 1",
         "UPDATE bookings SET status = 'confirmed' WHERE status = 'cancelled'",
         "UPDATE bookings SET start_ms = start_ms - 3 * 3600000 WHERE start_ms = (SELECT start_ms FROM bookings ORDER BY start_ms LIMIT 1 OFFSET 1)",
     ] {
@@ -100,10 +106,11 @@ async fn the_database_itself_refuses_an_overlap_by_insert_or_update() {
             .unwrap_err();
         assert!(error.to_string().contains("booking-overlap"), "{error}");
     }
-    let moved = sqlx::query("UPDATE bookings SET end_ms = end_ms + 60000 WHERE id = ?")
-        .bind(free)
-        .execute(&mut connection)
-        .await;
+    let moved =
+        sqlx::query("UPDATE bookings SET blocked_until_ms = blocked_until_ms + 60000 WHERE id = ?")
+            .bind(free)
+            .execute(&mut connection)
+            .await;
     assert_eq!(
         moved.unwrap().rows_affected(),
         1,

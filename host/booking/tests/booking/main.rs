@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod api;
+mod core;
 mod crash;
 mod double_booking;
 mod embedded_broker;

@@ -206,7 +206,7 @@ async fn a_log_that_ended_with_its_process_is_told_the_window_again() {
     running.clock.forward(Duration::from_secs(20 * 3600));
     running.book(&wish(9)).await;
     running.clock.forward(Duration::from_secs(20 * 3600));
-    running.book(&wish(10)).await;
+    running.book(&wish(34)).await;
     all_sent(&running.booking).await;
     relay.kill().await;
     // A week passes before the service is started again: the window is counted from the newest row.
@@ -247,7 +247,7 @@ async fn a_log_that_lasts_is_told_nothing_again() {
 async fn rows_beyond_the_window_are_removed_only_once_they_are_sent() {
     let running = Running::new().await;
     running.clock.forward(Duration::from_secs(25 * 3600));
-    running.book(&wish(9)).await;
+    running.book(&wish(33)).await;
     assert_eq!(running.events().await.len(), 12);
     let log = FaultyLog::new(|_| Fate::Taken);
     let relay = RunningRelay::start(&running.booking, &log);

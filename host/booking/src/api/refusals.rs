@@ -1,0 +1,94 @@
+//! Why something was not booked, as problem documents.
+
+use carillon_web::Problem;
+
+use super::faults::fault_at;
+use crate::changes::{Refused, Taken};
+use crate::rfc3339;
+use crate::status::{Refusal, Status};
+
+/// Why a booking was not made or moved. `resource_id` and `user_id` are what was asked for.
+pub(super) fn refused(resource_id: &str, user_id: &str, why: Refused) -> Problem {
+    match why {
+        Refused::NoResource => fault_at(
+            "resourceId",
+            format!("there is no resource {resource_id:?}; GET /resources lists them"),
+        )
+        .with_code("unknown-resource"),
+        Refused::NoUser => fault_at("userId", format!("there is no user {user_id:?}"))
+            .with_code("unknown-user"),
+        Refused::NoConflict => fault_at(
+            "conflictId",
+            "there is no such conflict of this user, or it is resolved already; leave it out to book without".to_owned(),
+        )
+        .with_code("unknown-conflict"),
+        Refused::TooMany { capacity } => fault_at(
+            "attendeesCount",
+            format!("{resource_id} takes at most {capacity} people"),
+        )
+        .with_code("over-capacity")
+        .with("capacity", capacity),
+        Refused::Rule(broken) => Problem::conflict(format!(
+            "{resource_id} cannot be booked like that: {}.",
+            broken.reason
+        ))
+        .with_code("against-the-rules")
+        .with_title("Against the rules of the resource")
+        .with("rule", broken.code)
+        .with("resourceId", resource_id),
+        Refused::Taken(taken) => conflict(resource_id, &taken),
+    }
+}
+
+/// Names the times that are taken, and nothing of whose they are, and what could be booked instead.
+fn conflict(resource_id: &str, taken: &Taken) -> Problem {
+    let times: Vec<String> = taken
+        .intervals
+        .iter()
+        .map(|held| {
+            let (start, end) = (rfc3339::print(held.start_ms), rfc3339::print(held.end_ms));
+            format!("{start} to {end}")
+        })
+        .collect();
+    let advice = match taken.alternatives.is_empty() {
+        true => "Choose another time or another resource, or wait with POST /waitlist",
+        false => "Choose one of the alternatives, and send its conflictId along",
+    };
+    Problem::conflict(format!(
+        "{} cannot be booked: {} ({}). {advice}.",
+        taken.resource_name,
+        taken.placed.in_words(),
+        times.join(", "),
+    ))
+    .with_code("overlap")
+    .with_title("Already booked")
+    .with("resourceId", resource_id)
+    .with("conflictId", &taken.conflict_id)
+    .with("conflicts", &taken.intervals)
+    .with("alternatives", &taken.alternatives)
+}
+
+/// A step that cannot be taken.
+pub(super) fn impossible(id: &str, refusal: Refusal) -> Problem {
+    Problem::conflict(format!("Booking {id} stays as it is: {refusal}."))
+        .with_code("impossible-step")
+        .with_title("Not possible now")
+        .with("bookingStatus", refusal.status)
+        .with("reason", refusal.reason)
+}
+
+/// A change of what is not changed any more.
+pub(super) fn is_final(id: &str, status: Status) -> Problem {
+    Problem::conflict(format!(
+        "Booking {id} stays as it is: one that is {} is not changed.",
+        status.in_words()
+    ))
+    .with_code("impossible-step")
+    .with_title("Not possible now")
+    .with("bookingStatus", status)
+}
+
+/// Somebody else's booking answers the same, so that ids cannot be tried out.
+pub(super) fn no_booking(id: &str) -> Problem {
+    Problem::not_found(format!("There is no booking {id:?}."))
+}

@@ -1,0 +1,113 @@
+//! Conflicts: told when they arise, and when whoever it concerns has found another time.
+
+use carillon_events::Topic;
+
+use crate::alternatives::Alternative;
+use crate::error::WriteError;
+use crate::events;
+use crate::interval::Interval;
+use crate::record::{BookingRecord, Resource};
+use crate::work::Work;
+
+/// A booking that has no place, and why.
+pub(crate) struct NewConflict<'a> {
+    /// The conflict's own id.
+    pub(crate) id: &'a str,
+    /// The booking that was asked for and never made, or that stands and lost its time.
+    pub(crate) booking: &'a BookingRecord,
+    pub(crate) resource: &'a Resource,
+    /// The bookings in its way.
+    pub(crate) conflicts_with: &'a [String],
+    /// When its resource is taken.
+    pub(crate) taken: &'a [Interval],
+    pub(crate) alternatives: &'a [Alternative],
+    /// Why, in words.
+    pub(crate) reason: &'a str,
+}
+
+/// A conflict as the table has it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct OpenConflict {
+    pub(crate) id: String,
+    pub(crate) booking_id: String,
+    pub(crate) resource_id: String,
+    pub(crate) user_id: String,
+    pub(crate) title: String,
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) attendees_count: i64,
+}
+
+impl Work<'_> {
+    /// Writes a conflict down and tells of it.
+    pub(crate) async fn tell_conflict(&mut self, new: NewConflict<'_>) -> Result<(), WriteError> {
+        let booking = new.booking;
+        sqlx::query(
+            "INSERT INTO conflicts (id, booking_id, resource_id, user_id, title, start_ms, end_ms,
+                                    attendees_count, created_ms)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(new.id)
+        .bind(&booking.id)
+        .bind(&booking.resource_id)
+        .bind(&booking.user_id)
+        .bind(&booking.title)
+        .bind(booking.start_ms)
+        .bind(booking.end_ms)
+        .bind(booking.attendees_count)
+        .bind(self.now_ms)
+        .execute(&mut *self.connection)
+        .await?;
+        let draft = events::of_conflict(&new, self.now_ms)?;
+        self.tell(Topic::ConflictEvents, &booking.id, draft).await
+    }
+
+    /// An open conflict of this user.
+    pub(crate) async fn open_conflict(
+        &mut self,
+        id: &str,
+        user_id: &str,
+    ) -> Result<Option<OpenConflict>, WriteError> {
+        let conflict = sqlx::query_as(
+            "SELECT * FROM conflicts WHERE id = ? AND user_id = ? AND resolved_ms IS NULL",
+        )
+        .bind(id)
+        .bind(user_id)
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(conflict)
+    }
+
+    /// Notes that a conflict is over, and by which booking, and tells of it.
+    pub(crate) async fn resolve_conflict(
+        &mut self,
+        conflict: &OpenConflict,
+        instead: &BookingRecord,
+    ) -> Result<(), WriteError> {
+        sqlx::query("UPDATE conflicts SET resolved_ms = ?, resolved_by = ? WHERE id = ?")
+            .bind(self.now_ms)
+            .bind(&instead.id)
+            .bind(&conflict.id)
+            .execute(&mut *self.connection)
+            .await?;
+        let draft = events::of_resolved_conflict(conflict, instead, self.now_ms)?;
+        self.tell(Topic::ConflictEvents, &conflict.booking_id, draft)
+            .await
+    }
+
+    /// Resolves what a booking that stands was in conflict with, once it was moved or has ended.
+    pub(crate) async fn resolve_conflicts_of(
+        &mut self,
+        booking: &BookingRecord,
+    ) -> Result<(), WriteError> {
+        let open: Vec<OpenConflict> =
+            sqlx::query_as("SELECT * FROM conflicts WHERE booking_id = ? AND resolved_ms IS NULL")
+                .bind(&booking.id)
+                .fetch_all(&mut *self.connection)
+                .await?;
+        for conflict in open {
+            self.resolve_conflict(&conflict, booking).await?;
+        }
+        Ok(())
+    }
+}

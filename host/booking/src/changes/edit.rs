@@ -1,0 +1,166 @@
+//! Another time, place, title or number of people for a booking.
+
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+
+use crate::actor::Actor;
+use crate::changes::booking::{Access, Found, Refused, first_status, not_placed};
+use crate::config::BookingConfig;
+use crate::error::WriteError;
+use crate::place;
+use crate::queries;
+use crate::record::{BookingRecord, Resource};
+use crate::status::Status;
+use crate::work::Work;
+use crate::writer::Change;
+
+/// What is to be different; what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BookingEdit {
+    pub(crate) resource_id: Option<String>,
+    pub(crate) title: Option<String>,
+    pub(crate) start_ms: Option<i64>,
+    pub(crate) end_ms: Option<i64>,
+    pub(crate) attendees_count: Option<i64>,
+}
+
+/// Asks for a change of a booking.
+pub(crate) struct EditBooking {
+    pub(crate) config: Arc<BookingConfig>,
+    pub(crate) by: Actor,
+    pub(crate) access: Access,
+    pub(crate) edit: BookingEdit,
+}
+
+/// What became of it.
+pub(crate) enum Edited {
+    /// The booking as it is now.
+    Booking(BookingRecord),
+    /// It is as it was.
+    Refused(Refused),
+    /// A booking that has ended, or is only held, is not changed.
+    Final(Status),
+    /// It would end before it begins, or last too long.
+    Times(&'static str),
+    /// There is no such booking, or it belongs to somebody else.
+    NoBooking,
+    /// It was changed since the caller has seen it.
+    OtherVersion(i64),
+}
+
+impl Change for EditBooking {
+    type Done = Edited;
+
+    async fn apply(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<Edited, WriteError> {
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &self.by,
+        };
+        let (before, resource) = match work.find(&self.access).await? {
+            Found::Booking(found) => *found,
+            Found::NoBooking => return Ok(Edited::NoBooking),
+            Found::OtherVersion(version) => return Ok(Edited::OtherVersion(version)),
+        };
+        work.edit(before, resource, &self.edit).await
+    }
+}
+
+impl Work<'_> {
+    /// Changes a booking. What it gives up of its time is free for others, and those who wait for
+    /// it are asked.
+    pub(crate) async fn edit(
+        &mut self,
+        before: BookingRecord,
+        resource: Resource,
+        edit: &BookingEdit,
+    ) -> Result<Edited, WriteError> {
+        if !matches!(
+            before.status,
+            Status::Pending | Status::Confirmed | Status::CheckedIn
+        ) {
+            return Ok(Edited::Final(before.status));
+        }
+        let resource = match &edit.resource_id {
+            Some(id) if *id != resource.id => {
+                match queries::resource(&mut *self.connection, id).await? {
+                    Some(other) => other,
+                    None => return Ok(Edited::Refused(Refused::NoResource)),
+                }
+            }
+            _ => resource,
+        };
+        let mut booking = before.clone();
+        edit.apply_to(&mut booking, &resource);
+        let is_moved =
+            (&booking.resource_id, booking.interval()) != (&before.resource_id, before.interval());
+        if let Err(reason) = times(&booking) {
+            return Ok(Edited::Times(reason));
+        }
+        if booking == before {
+            return Ok(Edited::Booking(before));
+        }
+        if is_moved || booking.attendees_count > before.attendees_count {
+            if let Err(refused) = self.check(&resource, booking.interval(), booking.attendees_count)
+            {
+                return Ok(Edited::Refused(refused));
+            }
+        }
+        // Who moves to another resource asks for its approval, too.
+        if booking.resource_id != before.resource_id && before.status != Status::CheckedIn {
+            booking.status = first_status(&resource);
+        }
+        booking.version += 1;
+        booking.updated_ms = self.now_ms;
+        let placed = place::update(self.connection, &booking).await?;
+        if let Some(reason) = not_placed(placed) {
+            let taken = self.taken(&booking, &resource, reason).await?;
+            return Ok(Edited::Refused(Refused::Taken(taken)));
+        }
+        self.told("booking.updated", Some(&before), &booking, &resource, None)
+            .await?;
+        if is_moved {
+            self.resolve_conflicts_of(&booking).await?;
+            self.freed(&before).await?;
+        }
+        Ok(Edited::Booking(booking))
+    }
+}
+
+impl BookingEdit {
+    /// Who gives only another start keeps how long it lasts.
+    fn apply_to(&self, booking: &mut BookingRecord, resource: &Resource) {
+        let duration_ms = booking.interval().duration_ms();
+        booking.resource_id.clone_from(&resource.id);
+        if let Some(title) = &self.title {
+            booking.title.clone_from(title);
+        }
+        if let Some(count) = self.attendees_count {
+            booking.attendees_count = count;
+        }
+        if let Some(start_ms) = self.start_ms {
+            booking.start_ms = start_ms;
+            booking.end_ms = start_ms + duration_ms;
+        }
+        if let Some(end_ms) = self.end_ms {
+            booking.end_ms = end_ms;
+        }
+        booking.blocked_until_ms = resource.rules.blocked_until_ms(booking.end_ms);
+    }
+}
+
+fn times(booking: &BookingRecord) -> Result<(), &'static str> {
+    if booking.end_ms <= booking.start_ms {
+        return Err("it must be later than startTime");
+    }
+    if booking.interval().duration_ms() > queries::MAX_DURATION_MS {
+        return Err("a booking lasts 31 days at most");
+    }
+    Ok(())
+}

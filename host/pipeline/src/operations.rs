@@ -5,10 +5,14 @@
 
 mod changes;
 mod explain;
+mod first_places;
+mod handlers;
 mod letters;
 mod loading;
 pub(crate) mod model;
+mod ready;
 mod replays;
+mod restoring;
 mod trials;
 mod views;
 
@@ -19,24 +23,20 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use carillon_bus::{Places, ReaderPool};
 use carillon_sandbox::{Plugin, Sandbox};
-use carillon_store::{Candidate, Install, NewAudit, PluginId, RunState, Store, StoreError};
+use carillon_store::{Candidate, Install, NewAudit, PluginId, Store, StoreError};
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
 use crate::backoff::now_ms;
 use crate::board::Board;
 use crate::config::{PipelineConfig, PluginConfig};
 use crate::context::Context;
-use crate::gate::{Gate, GateRules, Report};
-use crate::handler::{
-    Canary, Code, Counters, FaultRule, Handler, HandlerParts, PluginShared, Role,
-};
+use crate::gate::Report;
+use crate::handler::PluginShared;
 use crate::health::Health;
-use crate::log_book::LogBook;
 use crate::state_space::StateSpace;
 use crate::stats::Stats;
-use crate::table::{PluginTable, Replaced};
+use crate::table::PluginTable;
 use crate::trust::Trust;
 use model::{OperationError, Operator};
 
@@ -240,136 +240,6 @@ impl Operations {
         self.inner.configs.get(name).cloned().unwrap_or_default()
     }
 
-    /// What the versions of a plugin share; made with the run state that is given.
-    fn shared(&self, id: PluginId, name: &str, state: RunState) -> Arc<PluginShared> {
-        let mut all = self
-            .inner
-            .shared
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = all.get(name) {
-            return Arc::clone(shared);
-        }
-        let shared = Arc::new(PluginShared {
-            gate: self.gate(id, name, state),
-            stats: Arc::new(Stats::default()),
-            counters: Counters::new(name),
-            book: Arc::new(LogBook::default()),
-        });
-        all.insert(name.to_owned(), Arc::clone(&shared));
-        shared
-    }
-
-    fn gate(&self, id: PluginId, name: &str, state: RunState) -> Gate {
-        let config = &self.inner.config;
-        let rules = GateRules {
-            quarantine_after: config.quarantine_after.max(1),
-            probe_backoff: std::time::Duration::from_millis(config.probe_backoff_ms.max(1)),
-            max_probe_backoff: std::time::Duration::from_millis(config.max_probe_backoff_ms.max(1)),
-        };
-        Gate::new(id, name, state, rules, self.inner.reports.clone())
-    }
-
-    fn space(&self, id: PluginId, plugin: &Plugin) -> Option<Arc<StateSpace>> {
-        if !plugin.imports_state() {
-            return None;
-        }
-        let mut spaces = self
-            .inner
-            .spaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let space = spaces.entry(id).or_insert_with(|| {
-            Arc::new(StateSpace::new(
-                id,
-                self.inner.store.clone(),
-                Handle::current(),
-                self.inner.config.state_cache_bytes,
-                Arc::clone(&self.inner.voided),
-            ))
-        });
-        space.set_quota_bytes(plugin.limits().state_total_bytes as u64);
-        Some(Arc::clone(space))
-    }
-
-    fn forget_space(&self, id: PluginId) {
-        self.inner
-            .spaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
-    }
-
-    /// Lets lanes run what a slot holds; answers what gave way.
-    fn put(&self, slot: &Slot) -> Replaced {
-        let Ok(plugin) = &slot.plugin else {
-            return self.inner.table.remove(slot.install.plugin);
-        };
-        let rule = |trying: &Trying| FaultRule {
-            trial: trying.candidate.trial,
-            plugin: slot.install.plugin,
-            limit: trying.faults,
-            faults: std::sync::atomic::AtomicU32::new(0),
-            reports: self.inner.reports.clone(),
-        };
-        let mut handlers = Vec::new();
-        let role = match &slot.candidate {
-            None => Role::Active,
-            Some(trying) => match trying.candidate.mode {
-                carillon_store::TrialMode::Shadow => {
-                    let name = format!("{}@shadow", slot.install.name);
-                    // Its gate never closes; what is said about it stands with the plugin.
-                    let shared = Arc::new(PluginShared {
-                        gate: self.gate(trying.candidate.plugin, &name, RunState::Active),
-                        stats: Arc::clone(&trying.stats),
-                        counters: Counters::new(&name),
-                        book: Arc::clone(&slot.shared.book),
-                    });
-                    handlers.push(Handler::new(HandlerParts {
-                        id: trying.candidate.plugin,
-                        name: name.into(),
-                        version: trying.candidate.load.version_id,
-                        label: trying.candidate.load.version.as_str().into(),
-                        subscriptions: trying.plugin.description().subscriptions.clone(),
-                        code: Code::Sandboxed(trying.plugin.clone()),
-                        state: self.space(trying.candidate.plugin, &trying.plugin),
-                        role: Role::Shadow(Arc::new(rule(trying))),
-                        not_before_ms: slot.not_before_ms,
-                        plugin: shared,
-                    }));
-                    Role::Compared(trying.candidate.trial)
-                }
-                carillon_store::TrialMode::Canary { percent } => Role::Shared(Arc::new(Canary {
-                    plugin: trying.plugin.clone(),
-                    version: trying.candidate.load.version_id,
-                    label: trying.candidate.load.version.as_str().into(),
-                    subscriptions: trying.plugin.description().subscriptions.clone(),
-                    percent,
-                    stats: Arc::clone(&trying.stats),
-                    rule: rule(trying),
-                })),
-            },
-        };
-        // A canary's calls touch the same state: it takes part in the order if either asks.
-        let state = match (&role, self.space(slot.install.plugin, plugin)) {
-            (Role::Shared(canary), None) => self.space(slot.install.plugin, &canary.plugin),
-            (_, space) => space,
-        };
-        handlers.push(Handler::new(HandlerParts {
-            id: slot.install.plugin,
-            name: Arc::clone(&slot.install.name),
-            version: slot.install.load.version_id,
-            label: slot.install.load.version.as_str().into(),
-            subscriptions: plugin.description().subscriptions.clone(),
-            code: Code::Sandboxed(plugin.clone()),
-            state,
-            role,
-            not_before_ms: slot.not_before_ms,
-            plugin: Arc::clone(&slot.shared),
-        }));
-        self.inner.table.put(handlers)
-    }
-
     /// Does something to its end, whoever waits for it: half of a change must not be left because a
     /// client has gone away.
     async fn to_the_end<T: Send + 'static>(
@@ -415,6 +285,16 @@ impl Operations {
         };
         if let Err(error) = self.inner.store.audit(&record).await {
             tracing::error!(%error, action, "an operator's action could not be written down");
+        }
+    }
+
+    fn tell_book(&self, name: Option<&str>, text: &str) {
+        let Some(name) = name else { return };
+        let slot = self.slots().get(name).cloned();
+        if let Some(slot) = slot {
+            slot.shared
+                .book
+                .host(&slot.install.load.version, "info", None, text.to_owned());
         }
     }
 

@@ -7,8 +7,9 @@ use std::time::Instant;
 use carillon_store::{LoadAction, LoadRecord, RunState, StateFate};
 use serde_json::json;
 
-use super::loading::{Provenance, Ready};
+use super::loading::Provenance;
 use super::model::{LoadOutcome, OperationError, Operator, PluginSummary};
+use super::ready::Ready;
 use super::{Done, Operations, Slot, unavailable};
 use crate::backoff::now_ms;
 use crate::gate::Report;

@@ -114,7 +114,7 @@ impl Operations {
                 "another replay of {name} is running; wait for it, or cancel it"
             )));
         }
-        let id = self.next_replay_id();
+        let id = self.inner.next_replay.fetch_add(1, Ordering::Relaxed);
         let status = Arc::new(Mutex::new(ReplayStatus {
             id,
             plugin: name.to_owned(),

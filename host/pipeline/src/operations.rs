@@ -43,6 +43,7 @@ use model::{OperationError, Operator};
 /// Operations on the plugins of one host. Cheap to clone.
 #[derive(Clone)]
 pub struct Operations {
+    parts: Arc<OperationsParts>,
     inner: Arc<Inner>,
 }
 
@@ -71,20 +72,9 @@ pub(crate) struct OperationsParts {
     pub(crate) embedded: bool,
 }
 
+/// What operations change.
+#[derive(Default)]
 struct Inner {
-    store: Store,
-    sandbox: Sandbox,
-    table: PluginTable,
-    config: PipelineConfig,
-    configs: HashMap<String, PluginConfig>,
-    trust: Trust,
-    board: Arc<Board>,
-    places: Places,
-    readers: ReaderPool,
-    voided: Arc<Notify>,
-    reports: mpsc::Sender<Report>,
-    health: Arc<Health>,
-    embedded: bool,
     slots: Mutex<BTreeMap<String, Slot>>,
     /// One a plugin for as long as the process runs: runs of an old version may still be under way.
     spaces: Mutex<HashMap<PluginId, Arc<StateSpace>>>,
@@ -92,7 +82,8 @@ struct Inner {
     shared: Mutex<HashMap<String, Arc<PluginShared>>>,
     running: RwLock<Option<Running>>,
     replays: Mutex<BTreeMap<u64, replays::Replay>>,
-    next_replay: AtomicU64,
+    /// The number of the newest.
+    last_replay: AtomicU64,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
     /// One replay of dead letters at a time, so that none is handled twice.
@@ -114,7 +105,7 @@ struct Slot {
     /// What runs, or why nothing does.
     plugin: Result<Plugin, String>,
     candidate: Option<Trying>,
-    /// See [`Handler`].
+    /// See [`crate::handler::Handler`].
     not_before_ms: i64,
 }
 
@@ -131,45 +122,9 @@ type Done<T> = Result<T, OperationError>;
 
 impl Operations {
     pub(crate) fn new(parts: OperationsParts) -> Self {
-        let OperationsParts {
-            store,
-            sandbox,
-            table,
-            config,
-            configs,
-            trust,
-            board,
-            places,
-            readers,
-            voided,
-            reports,
-            health,
-            embedded,
-        } = parts;
         Self {
-            inner: Arc::new(Inner {
-                store,
-                sandbox,
-                table,
-                config,
-                configs,
-                trust,
-                board,
-                places,
-                readers,
-                voided,
-                reports,
-                health,
-                embedded,
-                slots: Mutex::default(),
-                spaces: Mutex::default(),
-                shared: Mutex::default(),
-                running: RwLock::default(),
-                replays: Mutex::default(),
-                next_replay: AtomicU64::new(1),
-                changing: tokio::sync::Mutex::default(),
-                handling_letters: tokio::sync::Mutex::default(),
-            }),
+            parts: Arc::new(parts),
+            inner: Arc::default(),
         }
     }
 
@@ -211,7 +166,7 @@ impl Operations {
     /// The largest binary that is taken, in bytes.
     #[must_use]
     pub fn max_binary_bytes(&self) -> usize {
-        self.inner.sandbox.max_binary_bytes()
+        self.parts.sandbox.max_binary_bytes()
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
@@ -237,7 +192,7 @@ impl Operations {
     }
 
     fn config_of(&self, name: &str) -> PluginConfig {
-        self.inner.configs.get(name).cloned().unwrap_or_default()
+        self.parts.configs.get(name).cloned().unwrap_or_default()
     }
 
     /// Does something to its end, whoever waits for it: half of a change must not be left because a
@@ -283,7 +238,7 @@ impl Operations {
             detail,
             outcome,
         };
-        if let Err(error) = self.inner.store.audit(&record).await {
+        if let Err(error) = self.parts.store.audit(&record).await {
             tracing::error!(%error, action, "an operator's action could not be written down");
         }
     }
@@ -322,7 +277,7 @@ impl Operations {
 
     /// What a file of the watched folder gave last.
     pub(crate) async fn given_by_file(&self, name: &str) -> Option<String> {
-        match self.inner.store.watched_files().await {
+        match self.parts.store.watched_files().await {
             Ok(files) => files
                 .into_iter()
                 .find_map(|(file, sha256)| (file == name).then_some(sha256)),
@@ -335,7 +290,7 @@ impl Operations {
 
     /// A file of the watched folder was loaded.
     pub(crate) async fn note_given_file(&self, name: &str, sha256: &str) {
-        if let Err(error) = self.inner.store.note_watched_file(name, sha256).await {
+        if let Err(error) = self.parts.store.note_watched_file(name, sha256).await {
             tracing::warn!(%error, file = name, "what the folder gave could not be written down; the file is loaded again at the next start");
         }
     }

@@ -36,7 +36,7 @@ impl Operations {
         }
         if let Ok(notification) = id.parse::<NotificationId>() {
             let found = self
-                .inner
+                .parts
                 .store
                 .notification(notification)
                 .await
@@ -111,7 +111,7 @@ impl Operations {
     ) -> Done<Explanation> {
         let running = self.running()?;
         let log = self
-            .inner
+            .parts
             .store
             .log_by_topic(&running.cluster_id, topic)
             .await
@@ -134,7 +134,7 @@ impl Operations {
     async fn explain_event(&self, id: &str) -> Done<Explanation> {
         let decisions = self.decisions(id).await?;
         let letters = self
-            .inner
+            .parts
             .store
             .dead_letters_of_event(id)
             .await
@@ -236,7 +236,7 @@ impl Operations {
     async fn plugin_stories(&self, spot: &Spot, decoded: &Decoded) -> Done<Vec<PluginStory>> {
         let decisions = self.decisions(&decoded.event.id).await?;
         let letters = self
-            .inner
+            .parts
             .store
             .dead_letters_of_event(&decoded.event.id)
             .await
@@ -259,7 +259,7 @@ impl Operations {
                 stories.push(letter_story(letter));
             }
         }
-        let loaded = self.inner.table.loaded();
+        let loaded = self.parts.table.loaded();
         let mut handlers: Vec<_> = loaded.handlers.values().collect();
         handlers.sort_by(|a, b| a.name.cmp(&b.name));
         for handler in handlers {
@@ -273,7 +273,7 @@ impl Operations {
     }
 
     async fn decisions(&self, event_id: &str) -> Done<Vec<DecisionRecord>> {
-        self.inner
+        self.parts
             .store
             .decisions_of(event_key(event_id))
             .await
@@ -281,7 +281,7 @@ impl Operations {
     }
 
     async fn notifications(&self, spot: &Spot) -> Done<Vec<NotificationRecord>> {
-        self.inner
+        self.parts
             .store
             .notifications_of_record(spot.log, spot.partition.partition, spot.offset)
             .await
@@ -292,7 +292,7 @@ impl Operations {
     async fn record(&self, spot: &Spot) -> Result<LogRecord, String> {
         let Running { .. } = self.running().map_err(|error| error.to_string())?;
         let read = self
-            .inner
+            .parts
             .readers
             .read(
                 &spot.partition,
@@ -311,7 +311,7 @@ impl Operations {
 
     async fn loaded_line(&self, notification: &NotificationRecord) -> Done<Option<String>> {
         let load = self
-            .inner
+            .parts
             .store
             .load_of_version(notification.version_id)
             .await

@@ -24,7 +24,7 @@ impl Operations {
         }
         let running = self.running()?;
         let heads = self
-            .inner
+            .parts
             .store
             .head_cursors(&running.cluster_id)
             .await
@@ -57,16 +57,16 @@ impl Operations {
         match start {
             StartAt::Latest => Ok(i64::MAX),
             StartAt::Earliest => self
-                .inner
+                .parts
                 .places
                 .watermarks(partition)
                 .await
                 .map(|marks| marks.low)
                 .map_err(failed),
             StartAt::Time(at_ms) => self
-                .inner
+                .parts
                 .places
-                .at_time(partition, at_ms, &self.inner.readers)
+                .at_time(partition, at_ms, &self.parts.readers)
                 .await
                 .map_err(failed),
         }

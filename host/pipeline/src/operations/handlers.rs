@@ -9,9 +9,7 @@ use tokio::runtime::Handle;
 
 use super::{Operations, Slot, Trying};
 use crate::gate::{Gate, GateRules};
-use crate::handler::{
-    Canary, Code, Counters, FaultRule, Handler, HandlerParts, PluginShared, Role,
-};
+use crate::handler::{Activity, Canary, Code, Counters, FaultRule, Handler, PluginShared, Role};
 use crate::log_book::LogBook;
 use crate::state_space::StateSpace;
 use crate::stats::Stats;
@@ -42,13 +40,13 @@ impl Operations {
     }
 
     fn gate(&self, id: PluginId, name: &str, state: RunState) -> Gate {
-        let config = &self.inner.config;
+        let config = &self.parts.config;
         let rules = GateRules {
             quarantine_after: config.quarantine_after.max(1),
             probe_backoff: Duration::from_millis(config.probe_backoff_ms.max(1)),
             max_probe_backoff: Duration::from_millis(config.max_probe_backoff_ms.max(1)),
         };
-        Gate::new(id, name, state, rules, self.inner.reports.clone())
+        Gate::new(id, name, state, rules, self.parts.reports.clone())
     }
 
     fn space(&self, id: PluginId, plugin: &Plugin) -> Option<Arc<StateSpace>> {
@@ -63,10 +61,10 @@ impl Operations {
         let space = spaces.entry(id).or_insert_with(|| {
             Arc::new(StateSpace::new(
                 id,
-                self.inner.store.clone(),
+                self.parts.store.clone(),
                 Handle::current(),
-                self.inner.config.state_cache_bytes,
-                Arc::clone(&self.inner.voided),
+                self.parts.config.state_cache_bytes,
+                Arc::clone(&self.parts.voided),
             ))
         });
         space.set_quota_bytes(plugin.limits().state_total_bytes as u64);
@@ -84,14 +82,14 @@ impl Operations {
     /// Lets lanes run what a slot holds; answers what gave way.
     pub(super) fn put(&self, slot: &Slot) -> Replaced {
         let Ok(plugin) = &slot.plugin else {
-            return self.inner.table.remove(slot.install.plugin);
+            return self.parts.table.remove(slot.install.plugin);
         };
         let rule = |trying: &Trying| FaultRule {
             trial: trying.candidate.trial,
             plugin: slot.install.plugin,
             limit: trying.faults,
             faults: std::sync::atomic::AtomicU32::new(0),
-            reports: self.inner.reports.clone(),
+            reports: self.parts.reports.clone(),
         };
         let mut handlers = Vec::new();
         let role = match &slot.candidate {
@@ -106,7 +104,7 @@ impl Operations {
                         counters: Counters::new(&name),
                         book: Arc::clone(&slot.shared.book),
                     });
-                    handlers.push(Handler::new(HandlerParts {
+                    handlers.push(Handler {
                         id: trying.candidate.plugin,
                         name: name.into(),
                         version: trying.candidate.load.version_id,
@@ -117,7 +115,8 @@ impl Operations {
                         role: Role::Shadow(Arc::new(rule(trying))),
                         not_before_ms: slot.not_before_ms,
                         plugin: shared,
-                    }));
+                        activity: Activity::default(),
+                    });
                     Role::Compared(trying.candidate.trial)
                 }
                 carillon_store::TrialMode::Canary { percent } => Role::Shared(Arc::new(Canary {
@@ -136,7 +135,7 @@ impl Operations {
             (Role::Shared(canary), None) => self.space(slot.install.plugin, &canary.plugin),
             (_, space) => space,
         };
-        handlers.push(Handler::new(HandlerParts {
+        handlers.push(Handler {
             id: slot.install.plugin,
             name: Arc::clone(&slot.install.name),
             version: slot.install.load.version_id,
@@ -147,15 +146,16 @@ impl Operations {
             role,
             not_before_ms: slot.not_before_ms,
             plugin: Arc::clone(&slot.shared),
-        }));
-        self.inner.table.put(handlers)
+            activity: Activity::default(),
+        });
+        self.parts.table.put(handlers)
     }
 
     /// Waits until no call of an old version runs any more, within a bound; answers how long that
     /// took.
     pub(super) async fn drain(&self, old: &Replaced, notes: &mut Vec<String>) -> Duration {
         let began = Instant::now();
-        let bound = Duration::from_millis(self.inner.config.drain_ms);
+        let bound = Duration::from_millis(self.parts.config.drain_ms);
         while !old.is_done() {
             if began.elapsed() > bound {
                 notes.push(format!(

@@ -183,10 +183,10 @@ impl Operations {
         places: &[Place],
         by: &Operator,
     ) -> Done<LoadOutcome> {
-        let id = self.inner.store.plugin(name).await.map_err(unavailable)?;
+        let id = self.parts.store.plugin(name).await.map_err(unavailable)?;
         let record = self.new_load(&ready, &provenance, by);
         let load = self
-            .inner
+            .parts
             .store
             .record_load(id, record, places)
             .await
@@ -275,9 +275,9 @@ impl Operations {
 
     async fn prune(&self) {
         match self
-            .inner
+            .parts
             .store
-            .prune_loads(self.inner.config.keep_versions.max(1))
+            .prune_loads(self.parts.config.keep_versions.max(1))
             .await
         {
             Ok(_) => {}

@@ -23,7 +23,7 @@ pub(super) struct Ready {
 impl Operations {
     /// Compiling takes its time, and is not done on the executor's threads.
     pub(super) async fn examine(&self, binary: Vec<u8>) -> Result<Examined, Refusal> {
-        let sandbox = self.inner.sandbox.clone();
+        let sandbox = self.parts.sandbox.clone();
         tokio::task::spawn_blocking(move || sandbox.examine(&binary))
             .await
             .unwrap_or_else(|error| Err(Refusal::Describe(error.to_string())))
@@ -40,7 +40,7 @@ impl Operations {
     ) -> Done<Ready> {
         let mut notes = Vec::new();
         let signer = self
-            .inner
+            .parts
             .trust
             .check(examined.sha256(), binary, signature)
             .map_err(OperationError::Refused)?;
@@ -76,7 +76,7 @@ impl Operations {
     ) -> Done<Plugin> {
         let name = examined.name().to_owned();
         let grants = self.config_of(&name).grants(overrides);
-        let id = self.inner.store.plugin(&name).await.map_err(unavailable)?;
+        let id = self.parts.store.plugin(&name).await.map_err(unavailable)?;
         let log = Arc::new(VersionLog {
             book: Arc::clone(&self.shared(id, &name, RunState::Active).book),
             version: examined.description().version.clone(),
@@ -90,7 +90,7 @@ impl Operations {
     /// A version that was loaded before, with the settings that it had then.
     pub(super) async fn bring_back(&self, load: &LoadRecord) -> Done<Plugin> {
         let binary = self
-            .inner
+            .parts
             .store
             .binary(&load.sha256)
             .await
@@ -126,12 +126,12 @@ impl Operations {
     ) -> Done<()> {
         let name = plugin.name();
         let new = plugin.examined().state_version();
-        let id = self.inner.store.plugin(name).await.map_err(unavailable)?;
+        let id = self.parts.store.plugin(name).await.map_err(unavailable)?;
         let old = match before {
             Some(slot) => slot.install.load.state_version,
             // It was removed, and its state may have stayed.
             None => {
-                let loads = self.inner.store.loads(id).await.map_err(unavailable)?;
+                let loads = self.parts.store.loads(id).await.map_err(unavailable)?;
                 let active = loads
                     .iter()
                     .find(|load| load.action != LoadAction::Candidate);
@@ -142,7 +142,7 @@ impl Operations {
             return Ok(());
         }
         let bytes = self
-            .inner
+            .parts
             .store
             .state_bytes(id)
             .await

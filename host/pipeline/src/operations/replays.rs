@@ -90,7 +90,7 @@ impl Operations {
                 "another replay of {name} is running; wait for it, or cancel it"
             )));
         }
-        let id = self.inner.next_replay.fetch_add(1, Ordering::Relaxed);
+        let id = self.inner.last_replay.fetch_add(1, Ordering::Relaxed) + 1;
         let status = Arc::new(Mutex::new(ReplayStatus {
             id,
             plugin: name.to_owned(),
@@ -106,7 +106,7 @@ impl Operations {
         let scratch = (request.state == ReplayState::Leave && handler.state.is_some()).then(|| {
             Arc::new(Scratch::new(
                 handler.id,
-                self.inner.store.clone(),
+                self.parts.store.clone(),
                 Handle::current(),
                 plugin.limits().state_total_bytes,
             ))

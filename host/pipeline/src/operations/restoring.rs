@@ -11,7 +11,7 @@ use crate::stats::Stats;
 impl Operations {
     /// Brings back what was loaded when the process ended.
     pub(crate) async fn restore(&self) -> Result<(), carillon_store::StoreError> {
-        let installs = self.inner.store.installs().await?;
+        let installs = self.parts.store.installs().await?;
         let mut tasks = tokio::task::JoinSet::new();
         let at_once = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         for install in installs {
@@ -53,14 +53,14 @@ impl Operations {
                         version = stored.load.version,
                         "a candidate could not be brought back, and its trial ends: {error}"
                     );
-                    if let Err(error) = self.inner.store.end_trial(install.plugin).await {
+                    if let Err(error) = self.parts.store.end_trial(install.plugin).await {
                         tracing::error!(plugin = name, %error, "the trial could not be ended");
                     }
                 }
             }
         }
-        let not_before_ms = match self.inner.store.first_load_ms(install.plugin).await {
-            Ok(Some(first_ms)) if self.inner.embedded => first_ms,
+        let not_before_ms = match self.parts.store.first_load_ms(install.plugin).await {
+            Ok(Some(first_ms)) if self.parts.embedded => first_ms,
             Ok(_) => 0,
             Err(error) => {
                 tracing::warn!(plugin = name, %error, "when a plugin was loaded first cannot be read");

@@ -54,7 +54,7 @@ impl Operations {
         }
         let record = self.new_load(&ready, &provenance, by);
         let candidate = self
-            .inner
+            .parts
             .store
             .record_candidate(id, record, mode, Some(faults))
             .await
@@ -116,7 +116,7 @@ impl Operations {
         let trying = candidate(&slot)?.clone();
         let load = &trying.candidate.load;
         let binary = self
-            .inner
+            .parts
             .store
             .binary(&load.sha256)
             .await
@@ -183,7 +183,7 @@ impl Operations {
     }
 
     pub(super) async fn end_trial(&self, id: PluginId, trying: &Trying) -> Done<()> {
-        self.inner.store.end_trial(id).await.map_err(unavailable)?;
+        self.parts.store.end_trial(id).await.map_err(unavailable)?;
         self.take_shadow_away(trying).await;
         Ok(())
     }
@@ -192,7 +192,7 @@ impl Operations {
         if trying.candidate.mode != TrialMode::Shadow {
             return;
         }
-        let shadow = self.inner.table.remove(trying.candidate.plugin);
+        let shadow = self.parts.table.remove(trying.candidate.plugin);
         self.drain(&shadow, &mut Vec::new()).await;
         self.forget_space(trying.candidate.plugin);
     }
@@ -210,7 +210,7 @@ impl Operations {
         }
         let after = after.map(event_key).transpose()?;
         let trial = self
-            .inner
+            .parts
             .store
             .last_trial(slot.install.plugin)
             .await
@@ -221,14 +221,14 @@ impl Operations {
                 ))
             })?;
         let summary = self
-            .inner
+            .parts
             .store
             .trial_summary(trial.trial)
             .await
             .map_err(unavailable)?;
         let limit = limit.clamp(1, MOST_DIFFERENCES);
         let differences = self
-            .inner
+            .parts
             .store
             .trial_differences(trial.trial, after, limit)
             .await

@@ -26,7 +26,7 @@ impl Operations {
     pub(super) async fn find(&self, id: &str) -> Done<(Spot, LogRecord)> {
         let running = self.running()?;
         let heads = self
-            .inner
+            .parts
             .store
             .head_cursors(&running.cluster_id)
             .await
@@ -63,8 +63,8 @@ impl Operations {
         deadline: Instant,
     ) -> Done<Option<(i64, LogRecord)>> {
         let failed = |error: String| OperationError::Unavailable(error);
-        let inner = &self.inner;
-        let marks = inner
+        let parts = &self.parts;
+        let marks = parts
             .places
             .watermarks(partition)
             .await
@@ -73,7 +73,7 @@ impl Operations {
         let mut stretches = vec![newest];
         if let Some(ms) = time_of(id) {
             let place = async |ms: i64| {
-                let found = inner.places.at_time(partition, ms, &inner.readers).await;
+                let found = parts.places.at_time(partition, ms, &parts.readers).await;
                 found.map_err(|error| failed(error.to_string()))
             };
             let from = place(ms - AROUND_BEFORE_MS).await?;
@@ -101,7 +101,7 @@ impl Operations {
         let mut at = from;
         while at < end && Instant::now() < deadline {
             let stretch = self
-                .inner
+                .parts
                 .readers
                 .read(partition, at, end, TURN, TURN_BYTES)
                 .await

@@ -40,7 +40,7 @@ impl Operations {
             );
         }
         let standing = self
-            .inner
+            .parts
             .board
             .look()
             .into_iter()

@@ -68,7 +68,7 @@ impl Work {
             return Ok(false);
         };
         self.operations
-            .inner
+            .parts
             .store
             .newer_stands(&new.stream, new.plugin, key, new.source.logged_at_ms)
             .await

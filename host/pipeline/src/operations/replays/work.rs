@@ -78,7 +78,7 @@ impl Work {
             while at < stretch.to && !self.cancelled.load(Ordering::Acquire) {
                 let read = self
                     .operations
-                    .inner
+                    .parts
                     .readers
                     .read(&stretch.partition, at, stretch.to, TURN, TURN_BYTES)
                     .await
@@ -97,8 +97,8 @@ impl Work {
 
     /// What was logged in the time that was asked for.
     async fn stretches(&self) -> Done<Vec<Stretch>> {
-        let inner = &self.operations.inner;
-        let heads = inner
+        let parts = &self.operations.parts;
+        let heads = parts
             .store
             .head_cursors(&self.running.cluster_id)
             .await
@@ -112,18 +112,18 @@ impl Work {
             let failed = |error: carillon_bus::BusError| {
                 OperationError::Unavailable(format!("{id} cannot be looked into: {error}"))
             };
-            let from = inner
+            let from = parts
                 .places
-                .at_time(&id, self.request.from_ms, &inner.readers)
+                .at_time(&id, self.request.from_ms, &parts.readers)
                 .await
                 .map_err(failed)?;
-            let to = inner
+            let to = parts
                 .places
-                .at_time(&id, self.request.to_ms, &inner.readers)
+                .at_time(&id, self.request.to_ms, &parts.readers)
                 .await
                 .map_err(failed)?;
             // What the plugin's lane has not reached it will handle by itself.
-            let cursors = inner
+            let cursors = parts
                 .store
                 .cursors(log, id.partition)
                 .await
@@ -205,7 +205,7 @@ impl Work {
     async fn sent(&self, batch: &Batch) -> Done<Sent> {
         let sent = self
             .operations
-            .inner
+            .parts
             .store
             .notifications_between(
                 self.began_with.id,
@@ -229,7 +229,7 @@ impl Work {
         }
         let letters = self
             .operations
-            .inner
+            .parts
             .store
             .dead_letters_between(
                 self.began_with.id,

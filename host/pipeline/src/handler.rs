@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::batch::{Decoded, Item};
+use crate::counted::counted;
 use crate::gate::{Gate, Report};
 use crate::log_book::LogBook;
 use crate::state_space::StateSpace;
@@ -125,7 +126,7 @@ impl FaultRule {
             let report = Report::TrialFailed {
                 plugin: self.plugin,
                 trial: self.trial,
-                reason: format!("{faults} faults; the last one: {reason}"),
+                reason: format!("{}; the last one: {reason}", counted(faults, "fault")),
             };
             // A full queue holds such a report already.
             let _ = self.reports.try_send(report);

@@ -7,6 +7,7 @@ use super::Run;
 use super::sessions::Called;
 use crate::batch::{Batch, Decoded, Item, Why};
 use crate::comparison;
+use crate::counted::counted;
 use crate::effects::{effects, size_bytes};
 use crate::handler::{Canary, Handler, Role};
 use crate::plan::{Failure, Purpose, StopCause};
@@ -98,7 +99,8 @@ impl Run {
             let failure = Failure {
                 code: failure.code,
                 reason: format!(
-                    "given up after {attempt} attempts; the last one: {}",
+                    "given up after {}; the last one: {}",
+                    counted(attempt, "attempt"),
                     failure.reason
                 ),
             };

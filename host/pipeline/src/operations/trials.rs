@@ -13,6 +13,7 @@ use super::model::{
 };
 use super::ready::Ready;
 use super::{Done, Operations, Slot, Trying, unavailable};
+use crate::counted::counted;
 use crate::stats::Stats;
 
 /// Where no rule is given, a canary is taken away after this many faults …
@@ -66,9 +67,10 @@ impl Operations {
             self.forget_space(candidate.plugin);
         }
         let load = candidate.load.clone();
-        ready
-            .notes
-            .push(format!("it is taken away after {faults} faults"));
+        ready.notes.push(format!(
+            "it is taken away after {}",
+            counted(faults, "fault")
+        ));
         slot.install.candidate = Some(candidate.clone());
         slot.candidate = Some(Trying {
             candidate,

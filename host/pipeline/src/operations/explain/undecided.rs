@@ -5,6 +5,7 @@ use carillon_store::RunState;
 use super::Spot;
 use super::words::time;
 use crate::batch::Decoded;
+use crate::counted::counted;
 use crate::handler::Handler;
 use crate::operations::Operations;
 use crate::operations::model::PluginStory;
@@ -63,19 +64,18 @@ impl Operations {
             );
         }
         let behind = spot.offset - cursor;
+        let records = counted(behind, "record");
         match (handler.plugin.gate.state(), lane) {
             (RunState::Paused { since_ms }, _) => story(
                 "paused",
                 format!(
-                    "it is paused since {}; its lane stands {behind} records before this one",
+                    "it is paused since {}; its lane stands {records} before this one",
                     time(since_ms)
                 ),
             ),
             (RunState::Quarantined { reason, .. }, _) => story(
                 "quarantined",
-                format!(
-                    "it is quarantined ({reason}); its lane stands {behind} records before this one"
-                ),
+                format!("it is quarantined ({reason}); its lane stands {records} before this one"),
             ),
             (RunState::Active, Some(lane)) if lane.stopped.is_some() => {
                 story("not-reached", lane.stopped.clone().unwrap_or_default())
@@ -84,12 +84,15 @@ impl Operations {
                 let (attempts, error) = lane.retry.clone().unwrap_or_default();
                 story(
                     "retrying",
-                    format!("{attempts} attempts failed, the last one: {error}; it is tried again"),
+                    format!(
+                        "{} failed, the last one: {error}; it is tried again",
+                        counted(attempts, "attempt")
+                    ),
                 )
             }
             (RunState::Active, _) => story(
                 "not-reached",
-                format!("its lane stands {behind} records before this one"),
+                format!("its lane stands {records} before this one"),
             ),
         }
     }

@@ -5,6 +5,7 @@ use carillon_store::{DecisionRecord, NotificationRecord, Outcome, StoredDeadLett
 use serde_json::{Value, json};
 
 use super::Spot;
+use crate::counted::counted;
 use crate::operations::model::PluginStory;
 
 /// What a record's value is cut to, in bytes, where it is shown.
@@ -22,8 +23,7 @@ pub(super) fn decided(decision: &DecisionRecord) -> String {
         match (decision.outcome, decision.actions) {
             (Outcome::DeadLettered, _) => "it became a dead letter".to_owned(),
             (Outcome::Handled, 0) => "nothing is to be done".to_owned(),
-            (Outcome::Handled, 1) => "1 action".to_owned(),
-            (Outcome::Handled, n) => format!("{n} actions"),
+            (Outcome::Handled, n) => counted(n, "action"),
         }
     )
 }
@@ -50,8 +50,11 @@ pub(super) fn letter_story(letter: &StoredDeadLetter) -> PluginStory {
         sha256: None,
         outcome: "dead-letter".to_owned(),
         why: format!(
-            "dead letter {}, after {} attempts: {}: {}",
-            letter.row.0, letter.letter.attempts, letter.letter.code, letter.letter.reason
+            "dead letter {}, after {}: {}: {}",
+            letter.row.0,
+            counted(letter.letter.attempts, "attempt"),
+            letter.letter.code,
+            letter.letter.reason
         ),
     }
 }

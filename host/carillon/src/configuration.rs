@@ -359,6 +359,7 @@ heartbeat_interval_ms = 10000
             ("[watch]\nevery_ms = 0\n", "every_ms"),
             ("[pipeline]\nquarantine_after = 0\n", "quarantine_after"),
             ("[pipeline]\ncatch_up_share = 0\n", "catch_up_share"),
+            ("[pipeline]\ncatch_up_share = 101\n", "1 to 100"),
         ] {
             let error = format!("{:#}", validate(&parsed(text).unwrap()).unwrap_err());
             assert!(error.contains(word), "{text}: {error}");

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest as _, Sha256};
+use carillon_sandbox::binary_sha256;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
@@ -181,7 +181,7 @@ impl Folder {
         if binary.len() as u64 != look.bytes {
             return Read::Incomplete("it changed while it was read".to_owned());
         }
-        let sha256 = hex(&Sha256::digest(&binary));
+        let sha256 = binary_sha256(&binary);
         let known = match occasion {
             // What was removed or rolled back since stays so, although the file lies there still.
             Occasion::Start => self.operations.given_by_file(&name).await.as_ref() == Some(&sha256),
@@ -283,12 +283,4 @@ fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Look)>> {
     }
     files.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(files)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::backoff::{now_ms, pause};
+use crate::counted::counted;
 
 /// What the gates and trials of this host report to the warden, which writes it down.
 #[derive(Debug, Clone)]
@@ -169,7 +170,10 @@ impl Gate {
         let state = match self.state() {
             RunState::Active if faults >= self.rules.quarantine_after => RunState::Quarantined {
                 since_ms: now_ms(),
-                reason: format!("{faults} faults in a row; the last one: {reason}"),
+                reason: format!(
+                    "{} in a row; the last one: {reason}",
+                    counted(faults, "fault")
+                ),
                 probes: 0,
             },
             RunState::Quarantined {

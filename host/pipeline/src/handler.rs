@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::batch::{Decoded, Item};
+use crate::counted::counted;
 use crate::gate::{Gate, Report};
 use crate::log_book::LogBook;
 use crate::state_space::StateSpace;
@@ -32,6 +33,12 @@ pub(crate) struct Handler {
     /// them at each start, also those from before the plugin was there. Milliseconds since 1970.
     pub(crate) not_before_ms: i64,
     pub(crate) plugin: Arc<PluginShared>,
+    pub(crate) activity: Activity,
+}
+
+/// What a handler is doing; nothing yet by default.
+#[derive(Default)]
+pub(crate) struct Activity {
     /// Runs that were made and are not done.
     running: AtomicUsize,
     retired: AtomicBool,
@@ -119,7 +126,7 @@ impl FaultRule {
             let report = Report::TrialFailed {
                 plugin: self.plugin,
                 trial: self.trial,
-                reason: format!("{faults} faults; the last one: {reason}"),
+                reason: format!("{}; the last one: {reason}", counted(faults, "fault")),
             };
             // A full queue holds such a report already.
             let _ = self.reports.try_send(report);
@@ -158,50 +165,7 @@ pub(crate) fn canary_share(name: &str, key: &[u8]) -> u64 {
     u64::from_be_bytes(first) % 100
 }
 
-/// What a handler is made of.
-pub(crate) struct HandlerParts {
-    pub(crate) id: PluginId,
-    pub(crate) name: Arc<str>,
-    pub(crate) version: VersionId,
-    pub(crate) label: Arc<str>,
-    pub(crate) subscriptions: Vec<Subscription>,
-    pub(crate) code: Code,
-    pub(crate) state: Option<Arc<StateSpace>>,
-    pub(crate) role: Role,
-    pub(crate) not_before_ms: i64,
-    pub(crate) plugin: Arc<PluginShared>,
-}
-
 impl Handler {
-    pub(crate) fn new(parts: HandlerParts) -> Self {
-        let HandlerParts {
-            id,
-            name,
-            version,
-            label,
-            subscriptions,
-            code,
-            state,
-            role,
-            not_before_ms,
-            plugin,
-        } = parts;
-        Self {
-            id,
-            name,
-            version,
-            label,
-            subscriptions,
-            code,
-            state,
-            role,
-            not_before_ms,
-            plugin,
-            running: AtomicUsize::new(0),
-            retired: AtomicBool::new(false),
-        }
-    }
-
     pub(crate) fn wants(&self, kind: &Kind) -> bool {
         self.subscriptions
             .iter()
@@ -228,16 +192,16 @@ impl Handler {
 
     /// Another version has taken its place: long runs end before their next event.
     pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+        self.activity.retired.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Acquire)
+        self.activity.retired.load(Ordering::Acquire)
     }
 
     /// Runs that were made and are not done.
     pub(crate) fn running(&self) -> usize {
-        self.running.load(Ordering::Acquire)
+        self.activity.running.load(Ordering::Acquire)
     }
 }
 
@@ -246,7 +210,7 @@ pub(crate) struct InUse(Arc<Handler>);
 
 impl InUse {
     pub(crate) fn of(handler: &Arc<Handler>) -> Self {
-        handler.running.fetch_add(1, Ordering::AcqRel);
+        handler.activity.running.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(handler))
     }
 
@@ -257,7 +221,7 @@ impl InUse {
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
+        self.0.activity.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -13,6 +13,7 @@ mod committer;
 mod comparison;
 mod config;
 mod context;
+mod counted;
 mod dead_letter_relay;
 mod direct;
 mod duplicates;

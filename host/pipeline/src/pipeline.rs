@@ -25,7 +25,7 @@ use crate::dead_letter_relay;
 use crate::direct;
 use crate::folder::Folder;
 use crate::gate::{Gate, GateRules, REPORTS, Report};
-use crate::handler::{Code, Counters, Handler, HandlerParts, PluginShared, Role};
+use crate::handler::{Activity, Code, Counters, Handler, PluginShared, Role};
 use crate::head::Head;
 use crate::health::Health;
 use crate::offsets::Offsets;
@@ -384,7 +384,7 @@ impl Pipeline {
             probe_backoff: Duration::from_secs(1),
             max_probe_backoff: Duration::from_secs(1),
         };
-        self.table.put(vec![Handler::new(HandlerParts {
+        self.table.put(vec![Handler {
             id,
             name: direct::NAME.into(),
             version: VersionId(0),
@@ -400,7 +400,8 @@ impl Pipeline {
                 counters: Counters::new(direct::NAME),
                 book: Arc::default(),
             }),
-        })]);
+            activity: Activity::default(),
+        }]);
         Ok(())
     }
 

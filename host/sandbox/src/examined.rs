@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::bindings;
 use crate::component::WASI;
 use crate::description::check_settings;
@@ -12,7 +14,7 @@ use crate::log_lines::LogSink;
 use crate::model::Description;
 use crate::plugin::{Plugin, Ready};
 use crate::refusal::Refusal;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, hex};
 use crate::session::Live;
 use crate::tenant::Tenant;
 
@@ -142,4 +144,10 @@ impl Examined {
                 fault: fault.to_string(),
             })
     }
+}
+
+/// The SHA-256 of a binary in hexadecimal, as [`Examined::sha256`] answers it.
+#[must_use]
+pub fn binary_sha256(binary: &[u8]) -> String {
+    hex(&Sha256::digest(binary))
 }

@@ -30,7 +30,7 @@ mod usage;
 mod warm;
 mod wasi;
 
-pub use examined::Examined;
+pub use examined::{Examined, binary_sha256};
 pub use grants::Grants;
 pub use http::{HostPattern, HostPatternError, HttpGrant, Network, NetworkError, SecretSource};
 pub use limits::{Isolation, Limits, SandboxConfig};

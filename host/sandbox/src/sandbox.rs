@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -14,7 +13,7 @@ use crate::budget::Ticker;
 use crate::code_cache::CodeCache;
 use crate::component;
 use crate::description::check_description;
-use crate::examined::{Binary, Examined};
+use crate::examined::{Binary, Examined, binary_sha256};
 use crate::guest::Guest;
 use crate::http::HttpRuntime;
 use crate::imports;
@@ -126,7 +125,7 @@ impl Sandbox {
                 name: description.name.as_str().into(),
                 description,
                 state_version,
-                sha256: hex(&Sha256::digest(bytes)),
+                sha256: binary_sha256(bytes),
                 asked,
             }),
         })

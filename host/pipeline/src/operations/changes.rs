@@ -7,8 +7,9 @@ use std::time::Instant;
 use carillon_store::{LoadAction, LoadRecord, RunState, StateFate};
 use serde_json::json;
 
-use super::loading::{Provenance, Ready};
+use super::loading::Provenance;
 use super::model::{LoadOutcome, OperationError, Operator, PluginSummary};
+use super::ready::Ready;
 use super::{Done, Operations, Slot, unavailable};
 use crate::backoff::now_ms;
 use crate::gate::Report;
@@ -53,13 +54,13 @@ impl Operations {
         let _one_at_a_time = self.inner.changing.lock().await;
         let slot = self.slot(name)?;
         // In the store first: a crash in between leaves what the operator wanted.
-        self.inner
+        self.parts
             .store
             .set_run_state(slot.install.plugin, &state)
             .await
             .map_err(unavailable)?;
         slot.shared.gate.set(state.clone());
-        self.inner.table.touch();
+        self.parts.table.touch();
         let what = match &state {
             RunState::Active => "it goes on",
             RunState::Paused { .. } => "it is paused",
@@ -96,7 +97,7 @@ impl Operations {
         let _one_at_a_time = self.inner.changing.lock().await;
         let slot = self.slot(name)?;
         let loads = self
-            .inner
+            .parts
             .store
             .loads(slot.install.plugin)
             .await
@@ -104,7 +105,7 @@ impl Operations {
         let load = choose(&slot, &loads, to)?;
         let plugin = self.bring_back(load).await?;
         let binary = self
-            .inner
+            .parts
             .store
             .binary(&load.sha256)
             .await
@@ -185,7 +186,7 @@ impl Operations {
             };
         }
         let binary = self
-            .inner
+            .parts
             .store
             .binary(running.sha256())
             .await
@@ -238,9 +239,9 @@ impl Operations {
         if let Some(trying) = &slot.candidate {
             self.end_trial(id, trying).await?;
         }
-        let removed = self.inner.table.remove(id);
+        let removed = self.parts.table.remove(id);
         self.drain(&removed, &mut Vec::new()).await;
-        self.inner
+        self.parts
             .store
             .uninstall(id, state)
             .await
@@ -254,9 +255,9 @@ impl Operations {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);
-        self.inner.health.forget_plugin(name);
+        self.parts.health.forget_plugin(name);
         self.unmeasure(name);
-        self.inner.table.touch();
+        self.parts.table.touch();
         Ok(())
     }
 
@@ -266,7 +267,7 @@ impl Operations {
     /// When there is no such plugin, or the store fails.
     pub async fn versions(&self, name: &str) -> Done<Vec<LoadRecord>> {
         let slot = self.slot(name)?;
-        self.inner
+        self.parts
             .store
             .loads(slot.install.plugin)
             .await
@@ -294,10 +295,10 @@ impl Operations {
                 let name = Some(name);
                 // Heads arrange their lanes anew, unless it is only another probe that failed.
                 if !matches!(&state, RunState::Quarantined { probes: 1.., .. }) {
-                    self.inner.table.touch();
+                    self.parts.table.touch();
                 }
                 let written = self
-                    .inner
+                    .parts
                     .store
                     .set_run_state(plugin, &state)
                     .await

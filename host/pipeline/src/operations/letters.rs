@@ -38,7 +38,7 @@ impl Operations {
     ) -> Done<Vec<DeadLetterView>> {
         let filter = self.filter(query).await?;
         let letters = self
-            .inner
+            .parts
             .store
             .dead_letters(
                 &filter,
@@ -200,7 +200,7 @@ impl Operations {
     /// Who is to hear of what is an event now: who subscribes, and has not decided on it.
     async fn yet_to_hear(&self, running: &Running, decoded: &Decoded) -> Done<Vec<Arc<Handler>>> {
         let decisions = self
-            .inner
+            .parts
             .store
             .decisions_of(decoded.key)
             .await
@@ -301,7 +301,7 @@ impl Operations {
 
     pub(super) fn running_handler(&self, name: &str) -> Done<Arc<Handler>> {
         let direct = name == crate::direct::NAME;
-        let loaded = self.inner.table.loaded();
+        let loaded = self.parts.table.loaded();
         let found = loaded
             .handlers
             .values()
@@ -329,7 +329,7 @@ impl Operations {
         code: &str,
         reason: &str,
     ) -> Done<()> {
-        self.inner
+        self.parts
             .store
             .dead_letter_failed_again(
                 letter.row,
@@ -374,7 +374,7 @@ impl Operations {
         if !ids.is_empty() {
             let rows: Vec<DeadLetterRow> = ids.iter().copied().map(DeadLetterRow).collect();
             return self
-                .inner
+                .parts
                 .store
                 .purge_dead_letters(&rows)
                 .await
@@ -387,7 +387,7 @@ impl Operations {
             ));
         }
         let filter = self.filter(query).await?;
-        self.inner
+        self.parts
             .store
             .purge_dead_letters_where(&filter)
             .await
@@ -396,7 +396,7 @@ impl Operations {
 
     async fn letters(&self, ids: &[i64]) -> Done<Vec<StoredDeadLetter>> {
         let rows: Vec<DeadLetterRow> = ids.iter().copied().map(DeadLetterRow).collect();
-        self.inner
+        self.parts
             .store
             .dead_letters_by_row(&rows)
             .await
@@ -409,7 +409,7 @@ impl Operations {
             Some(INTAKE) => Some(PluginId::NONE),
             // Also of one that is not installed any more.
             Some(name) => Some(
-                self.inner
+                self.parts
                     .store
                     .plugin_by_name(name)
                     .await

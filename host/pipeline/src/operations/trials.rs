@@ -1,20 +1,100 @@
-//! Candidates beside the active version: promote, abort, compare.
+//! Candidates beside the active version: begin, promote, abort, compare.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use carillon_store::{LoadAction, TrialMode, event_key_from_hex, event_key_hex};
+use carillon_sandbox::Plugin;
+use carillon_store::{LoadAction, PluginId, TrialMode, event_key_from_hex, event_key_hex};
 use serde_json::json;
 
-use super::loading::{Provenance, Ready};
+use super::loading::{Provenance, outcome};
 use super::model::{
     CandidateSummary, LoadOutcome, OperationError, Operator, PluginSummary, TrialReport, TrialSide,
 };
+use super::ready::Ready;
 use super::{Done, Operations, Slot, Trying, unavailable};
+use crate::counted::counted;
+use crate::stats::Stats;
 
+/// Where no rule is given, a canary is taken away after this many faults …
+pub(super) const CANARY_FAULTS: u32 = 10;
+/// … and a shadow, which hurts nobody but takes time, after this many.
+pub(super) const SHADOW_FAULTS: u32 = 100;
 /// The most differences of one answer.
 const MOST_DIFFERENCES: u32 = 1_000;
 
 impl Operations {
+    /// The new version runs beside the active one.
+    pub(super) async fn try_beside(
+        &self,
+        before: Option<Slot>,
+        mut ready: Ready,
+        provenance: Provenance<'_>,
+        mode: TrialMode,
+        faults: u32,
+        by: &Operator,
+    ) -> Done<LoadOutcome> {
+        let name = ready.plugin.name().to_string();
+        let Some(mut slot) = before else {
+            return Err(OperationError::Conflict(format!(
+                "there is no active version of {name} that this one could run beside; load it as the active one"
+            )));
+        };
+        if slot.plugin.is_err() {
+            return Err(OperationError::Conflict(format!(
+                "the active version of {name} could not be loaded; load this one as the active one"
+            )));
+        }
+        let id = slot.install.plugin;
+        let earlier = slot.candidate.take();
+        if let Some(trying) = &earlier {
+            ready.notes.push(format!(
+                "the trial of version {} has ended",
+                trying.candidate.load.version
+            ));
+        }
+        let record = self.new_load(&ready, &provenance, by);
+        let candidate = self
+            .parts
+            .store
+            .record_candidate(id, record, mode, Some(faults))
+            .await
+            .map_err(unavailable)?;
+        if let Some(earlier) = &earlier {
+            self.take_shadow_away(earlier).await;
+        }
+        if mode == TrialMode::Shadow {
+            self.forget_space(candidate.plugin);
+        }
+        let load = candidate.load.clone();
+        ready.notes.push(format!(
+            "it is taken away after {}",
+            counted(faults, "fault")
+        ));
+        slot.install.candidate = Some(candidate.clone());
+        slot.candidate = Some(Trying {
+            candidate,
+            plugin: ready.plugin.clone(),
+            stats: Arc::new(Stats::default()),
+            faults,
+        });
+        let old = self.put(&slot);
+        let runs_as = match mode {
+            TrialMode::Shadow => "shadow",
+            TrialMode::Canary { .. } => "canary",
+        };
+        let replaced = slot.clone();
+        self.slots().insert(name.clone(), slot);
+        let drained = self.drain(&old, &mut ready.notes).await;
+        self.tell_book(
+            Some(&name),
+            &format!("version {} runs beside it as {runs_as}", load.version),
+        );
+        let mut outcome = outcome(&name, &load, runs_as, Some(&replaced), &ready, drained);
+        outcome.replaced = None;
+        Ok(outcome)
+    }
+
     /// The candidate takes the active version's place.
     ///
     /// # Errors
@@ -38,7 +118,7 @@ impl Operations {
         let trying = candidate(&slot)?.clone();
         let load = &trying.candidate.load;
         let binary = self
-            .inner
+            .parts
             .store
             .binary(&load.sha256)
             .await
@@ -104,6 +184,21 @@ impl Operations {
         self.summary(name)
     }
 
+    pub(super) async fn end_trial(&self, id: PluginId, trying: &Trying) -> Done<()> {
+        self.parts.store.end_trial(id).await.map_err(unavailable)?;
+        self.take_shadow_away(trying).await;
+        Ok(())
+    }
+
+    pub(super) async fn take_shadow_away(&self, trying: &Trying) {
+        if trying.candidate.mode != TrialMode::Shadow {
+            return;
+        }
+        let shadow = self.parts.table.remove(trying.candidate.plugin);
+        self.drain(&shadow, &mut Vec::new()).await;
+        self.forget_space(trying.candidate.plugin);
+    }
+
     /// How the candidate, or the last one there was, differs from what is active.
     ///
     /// # Errors
@@ -117,7 +212,7 @@ impl Operations {
         }
         let after = after.map(event_key).transpose()?;
         let trial = self
-            .inner
+            .parts
             .store
             .last_trial(slot.install.plugin)
             .await
@@ -128,14 +223,14 @@ impl Operations {
                 ))
             })?;
         let summary = self
-            .inner
+            .parts
             .store
             .trial_summary(trial.trial)
             .await
             .map_err(unavailable)?;
         let limit = limit.clamp(1, MOST_DIFFERENCES);
         let differences = self
-            .inner
+            .parts
             .store
             .trial_differences(trial.trial, after, limit)
             .await
@@ -177,6 +272,30 @@ impl Operations {
     }
 }
 
+/// After how many faults a candidate is taken away.
+pub(super) fn faults(asked: Option<u32>, default: u32) -> Done<u32> {
+    match asked {
+        Some(0) => Err(OperationError::Invalid(
+            "a candidate is taken away after 1 fault or more, not after 0".to_owned(),
+        )),
+        asked => Ok(asked.unwrap_or(default)),
+    }
+}
+
+/// A canary writes the state that the active version reads.
+pub(super) fn check_shared_state(before: Option<&Slot>, plugin: &Plugin) -> Done<()> {
+    let (Some(slot), new) = (before, plugin.examined().state_version()) else {
+        return Ok(());
+    };
+    let old = slot.install.load.state_version;
+    if new == old {
+        return Ok(());
+    }
+    Err(OperationError::Conflict(format!(
+        "this binary writes version {new} of its state and the active one version {old}: a canary shares the state with it, and each would misread the other; try it as a shadow, which has a copy"
+    )))
+}
+
 fn candidate(slot: &Slot) -> Done<&Trying> {
     slot.candidate.as_ref().ok_or_else(|| {
         OperationError::Conflict(format!(
@@ -206,7 +325,7 @@ pub(super) fn candidate_summary(trying: &Trying) -> CandidateSummary {
 
 /// Each event goes to one of them, so there is nothing to lay side by side but their figures.
 fn canary_report(slot: &Slot, trying: &Trying) -> TrialReport {
-    let side = |stats: &crate::stats::Stats, version: &str, sha256: &str| {
+    let side = |stats: &Stats, version: &str, sha256: &str| {
         let (counts, latency) = (stats.counts(), stats.latency());
         TrialSide {
             version: version.to_owned(),

@@ -24,7 +24,7 @@ impl Operations {
     pub fn list(&self) -> Vec<PluginSummary> {
         let slots: Vec<Slot> = self.slots().values().cloned().collect();
         let ids: Vec<_> = slots.iter().map(|slot| slot.install.plugin).collect();
-        let lags = self.inner.board.lags(&ids);
+        let lags = self.parts.board.lags(&ids);
         slots
             .iter()
             .map(|slot| summary(slot, lags.get(&slot.install.plugin).copied().unwrap_or(0)))
@@ -34,7 +34,7 @@ impl Operations {
     pub(super) fn summary(&self, name: &str) -> Done<PluginSummary> {
         let slot = self.slot(name)?;
         let id = slot.install.plugin;
-        let lag = self.inner.board.lags(&[id]).get(&id).copied().unwrap_or(0);
+        let lag = self.parts.board.lags(&[id]).get(&id).copied().unwrap_or(0);
         Ok(summary(&slot, lag))
     }
 
@@ -46,7 +46,7 @@ impl Operations {
         let slot = self.slot(name)?;
         let id = slot.install.plugin;
         let state_bytes = self
-            .inner
+            .parts
             .store
             .state_bytes(id)
             .await
@@ -117,10 +117,10 @@ impl Operations {
     /// Where every lane of this host stands.
     #[must_use]
     pub fn lanes(&self) -> Vec<LaneStatus> {
-        let loaded = self.inner.table.loaded();
+        let loaded = self.parts.table.loaded();
         let slots = self.slots().clone();
         let mut lanes = Vec::new();
-        for (partition, standing) in self.inner.board.look() {
+        for (partition, standing) in self.parts.board.look() {
             let mut all: Vec<_> = loaded
                 .handlers
                 .values()
@@ -172,7 +172,7 @@ impl Operations {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<AuditRecord>, OperationError> {
-        self.inner
+        self.parts
             .store
             .audit_records(plugin, before, limit.clamp(1, MOST_ROWS))
             .await

@@ -1,5 +1,7 @@
 //! The HTTP face of the service.
 
+mod analytics;
+mod audit;
 mod booking_body;
 mod bookings;
 mod caller;
@@ -21,6 +23,7 @@ use axum::routing::{get, post};
 use carillon_web::{Limit, TokenVerifier, web_face};
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::recorder::Recorder;
 use crate::service::Booking;
 use crate::status::Step;
 
@@ -76,6 +79,10 @@ pub(crate) fn router(
         .route("/bookings", post(bookings::create).get(bookings::list))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::edit))
         .route("/resources", get(resources::list))
+        .route("/audit", get(audit::list))
+        .route("/audit/export", get(audit::export))
+        .route("/analytics/usage", get(analytics::usage))
+        .route("/analytics/summary", get(analytics::summary))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready));
     for step in Step::ALL {
@@ -89,6 +96,10 @@ pub(crate) fn router(
     }
     if surroundings.metrics.is_some() {
         routes = routes.route("/metrics", get(health::metrics));
+    }
+    if config.analytics {
+        let recorder = Recorder::start(booking.clone());
+        routes = routes.route_layer(middleware::from_fn_with_state(recorder, analytics::record));
     }
     let routes = routes
         .route_layer(middleware::from_fn(measure::measure))

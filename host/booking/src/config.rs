@@ -34,6 +34,8 @@ pub struct BookingConfig {
     pub requests_per_s: u32,
     /// How many requests of one caller may come at once.
     pub requests_at_once: u32,
+    /// Whether each request is told of as `analytics.recorded`, without who made it.
+    pub analytics: bool,
     /// How long answers to requests with an `Idempotency-Key` are kept, in seconds.
     pub idempotency_s: u64,
     /// `[booking_service.kafka]`: where events go, and what the topics are called.
@@ -55,6 +57,7 @@ impl Default for BookingConfig {
             sweep_every_ms: 1_000,
             requests_per_s: 0,
             requests_at_once: 100,
+            analytics: true,
             idempotency_s: 24 * 60 * 60,
             kafka: ProducerConfig::default(),
         }

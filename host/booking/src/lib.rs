@@ -15,7 +15,9 @@
 
 mod actor;
 mod alternatives;
+mod analytics;
 mod api;
+mod audit;
 mod changes;
 mod clock;
 mod config;
@@ -27,6 +29,7 @@ mod outbox;
 mod place;
 mod queries;
 mod record;
+mod recorder;
 mod relay;
 mod rfc3339;
 mod rules;

@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use carillon_booking::{BookingConfig, Surroundings};
 use serde_json::{Value, json};
 use sqlx::Row;
 
@@ -243,7 +242,7 @@ async fn the_same_request_twice_is_one_booking_and_another_body_is_refused() {
 
 #[tokio::test]
 async fn every_change_leaves_its_entry_in_a_record_that_cannot_be_changed() {
-    let running = Running::with(BookingConfig::default(), Surroundings::default()).await;
+    let running = Running::new().await;
     let id = running.book(&wish(9)).await;
     running
         .patch(&id, "*", &json!({ "title": "Retrospective" }))

@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use axum::http::StatusCode;
-use carillon_booking::{Booking, BookingConfig, Surroundings};
+use carillon_booking::{Booking, Surroundings};
 use sqlx::Row;
 
-use crate::running::{HandClock, Running, connect, events_in, wish};
+use crate::running::{HandClock, Running, connect, events_in, quiet, wish};
 
 /// Names the folder in which the child of the test below books.
 const CHILD: &str = "CARILLON_BOOKING_TEST_CHILD";
@@ -21,7 +21,7 @@ async fn books_without_end_where_it_is_asked_to() {
         return;
     };
     let clock = HandClock::new();
-    let booking = Booking::open_at(&folder, BookingConfig::default(), clock.clock())
+    let booking = Booking::open_at(&folder, quiet(), clock.clock())
         .await
         .unwrap();
     booking.seed_demo().await.unwrap();
@@ -122,7 +122,7 @@ fn answered_change(line: &str) -> Option<String> {
 
 async fn free_everything(folder: &std::path::Path) {
     let clock = HandClock::new();
-    let booking = Booking::open_at(folder, BookingConfig::default(), clock.clock())
+    let booking = Booking::open_at(folder, quiet(), clock.clock())
         .await
         .unwrap();
     let running = Running {

@@ -9,6 +9,7 @@ mod double_booking;
 mod embedded_broker;
 mod log;
 mod outbox;
+mod reading;
 mod relay;
 mod running;
 mod tokens;

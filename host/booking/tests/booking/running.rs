@@ -40,6 +40,14 @@ impl HandClock {
     }
 }
 
+/// The default configuration, without an event for each request: tests look at the others.
+pub(crate) fn quiet() -> BookingConfig {
+    BookingConfig {
+        analytics: false,
+        ..BookingConfig::default()
+    }
+}
+
 pub(crate) struct Running {
     pub(crate) booking: Booking,
     pub(crate) router: Router,
@@ -71,7 +79,7 @@ impl Answer {
 impl Running {
     /// A service with the demo's rows.
     pub(crate) async fn new() -> Self {
-        Self::with(BookingConfig::default(), Surroundings::default()).await
+        Self::with(quiet(), Surroundings::default()).await
     }
 
     pub(crate) async fn with(config: BookingConfig, surroundings: Surroundings) -> Self {
@@ -108,13 +116,7 @@ impl Running {
             router,
         } = self;
         drop((booking, router));
-        Self::on(
-            folder,
-            clock,
-            BookingConfig::default(),
-            Surroundings::default(),
-        )
-        .await
+        Self::on(folder, clock, quiet(), Surroundings::default()).await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

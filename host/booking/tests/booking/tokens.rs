@@ -8,14 +8,14 @@ use carillon_booking::{Booking, BookingConfig, Surroundings, SurroundingsError};
 use carillon_web::{TokenConfig, TokenMinter, TokenVerifier};
 use serde_json::{Value, json};
 
-use crate::running::{Answer, Running, wish};
+use crate::running::{Answer, Running, quiet, wish};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
 fn config() -> BookingConfig {
     BookingConfig {
         require_token: true,
-        ..BookingConfig::default()
+        ..quiet()
     }
 }
 

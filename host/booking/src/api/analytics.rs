@@ -1,0 +1,158 @@
+//! The handlers of `/analytics`, and what happened in the API as events.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use carillon_web::{CorrelationId, Problem, QueryParams};
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use super::bookings::Moment;
+use super::caller::Caller;
+use super::faults::fault_at;
+use crate::actor::Role;
+use crate::analytics::{self, Summary, Usage};
+use crate::interval::Interval;
+use crate::recorder::{Happened, Recorder};
+
+/// The longest stretch that is looked at, in milliseconds: a leap year and a bit.
+const MAX_STRETCH_MS: i64 = 370 * 24 * 60 * 60 * 1000;
+
+/// From when to when, and of what kind.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stretch {
+    from: Moment,
+    to: Moment,
+    kind: Option<String>,
+}
+
+impl Stretch {
+    fn bounds(&self) -> Result<Interval, Problem> {
+        let bounds = Interval::new(self.from.0, self.to.0);
+        if bounds.duration_ms() <= 0 {
+            return Err(fault_at("to", "it must be later than `from`".to_owned()));
+        }
+        if bounds.duration_ms() > MAX_STRETCH_MS {
+            return Err(fault_at(
+                "to",
+                "it must be at most 370 days after `from`".to_owned(),
+            ));
+        }
+        Ok(bounds)
+    }
+}
+
+/// `GET /analytics/usage?from=&to=&kind=`
+#[derive(Serialize)]
+pub(super) struct UsageAnswer {
+    #[serde(flatten)]
+    bounds: Interval,
+    resources: Vec<Usage>,
+}
+
+pub(super) async fn usage(
+    State(App(app)): State<App>,
+    caller: Caller,
+    QueryParams(stretch): QueryParams<Stretch>,
+) -> Result<Json<UsageAnswer>, Problem> {
+    caller.needs(Role::Staff, "How the place is used")?;
+    let bounds = stretch.bounds()?;
+    let readers = &app.booking.parts().readers;
+    let resources = analytics::usage(readers, bounds, stretch.kind.as_deref())
+        .await
+        .map_err(Problem::internal)?;
+    Ok(Json(UsageAnswer { bounds, resources }))
+}
+
+/// `GET /analytics/summary?from=&to=`
+pub(super) async fn summary(
+    State(App(app)): State<App>,
+    caller: Caller,
+    QueryParams(stretch): QueryParams<Stretch>,
+) -> Result<Json<Summary>, Problem> {
+    caller.needs(Role::Staff, "How the place is used")?;
+    if stretch.kind.is_some() {
+        return Err(fault_at(
+            "kind",
+            "it is for GET /analytics/usage".to_owned(),
+        ));
+    }
+    let bounds = stretch.bounds()?;
+    let parts = app.booking.parts();
+    let summary = analytics::summary(&parts.readers, bounds, parts.clock.now_ms())
+        .await
+        .map_err(Problem::internal)?;
+    Ok(Json(summary))
+}
+
+/// Notes what was asked and how it went, for `analytics-events`.
+pub(super) async fn record(
+    State(recorder): State<Recorder>,
+    correlation: CorrelationId,
+    request: Request,
+    next: Next,
+) -> Response {
+    let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>();
+    let name = route.and_then(|route| name_of(request.method().as_str(), route.as_str()));
+    let response = next.run(request).await;
+    if let Some(name) = name {
+        recorder.note(Happened {
+            name,
+            correlation_id: correlation.to_string(),
+            status: response.status().as_u16(),
+            took: begun.elapsed(),
+        });
+    }
+    response
+}
+
+/// What a request is called in analytics: `bookings.created`, `availability.searched`; by the first
+/// part of its path, and the last where that is a verb. What only watches the service has no name.
+fn name_of(method: &str, route: &str) -> Option<String> {
+    let parts: Vec<&str> = route.split('/').filter(|part| !part.is_empty()).collect();
+    let first = *parts.first()?;
+    if matches!(
+        first,
+        "healthz" | "readyz" | "metrics" | "openapi.json" | "docs"
+    ) {
+        return None;
+    }
+    let last = *parts.last()?;
+    let verb = match method {
+        "POST" if parts.len() > 2 && !last.starts_with('{') => last,
+        "POST" => "created",
+        "PATCH" | "PUT" => "changed",
+        "DELETE" => "removed",
+        _ if first == "availability" => "searched",
+        _ if last.starts_with('{') => "shown",
+        _ => "listed",
+    };
+    Some(format!("{first}.{verb}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_have_names_that_say_what_was_asked() {
+        for (method, route, name) in [
+            ("POST", "/bookings", Some("bookings.created")),
+            ("POST", "/bookings/{id}/check-in", Some("bookings.check-in")),
+            ("PATCH", "/bookings/{id}", Some("bookings.changed")),
+            ("GET", "/bookings/{id}", Some("bookings.shown")),
+            ("GET", "/bookings", Some("bookings.listed")),
+            ("GET", "/availability", Some("availability.searched")),
+            ("POST", "/waitlist/{resourceId}", Some("waitlist.created")),
+            ("DELETE", "/waitlist/{resourceId}", Some("waitlist.removed")),
+            ("GET", "/healthz", None),
+        ] {
+            assert_eq!(name_of(method, route).as_deref(), name, "{method} {route}");
+        }
+    }
+}

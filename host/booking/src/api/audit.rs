@@ -1,0 +1,218 @@
+//! The handlers of `/audit`: for those who have to know who did what.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use carillon_web::{Cursor, Page, Problem, QueryParams};
+use futures_util::stream;
+use serde::Deserialize;
+
+use super::bookings::Moment;
+use super::caller::Caller;
+use super::faults::fault_at;
+use super::{App, PageSize};
+use crate::actor::Role;
+use crate::audit::{self, AuditEntry, AuditFilter};
+
+/// How many entries of an export are read at once.
+const CHUNK: i64 = 500;
+
+/// What an export's columns are called.
+const COLUMNS: [&str; 11] = [
+    "seq",
+    "time",
+    "actor",
+    "role",
+    "origin",
+    "correlationId",
+    "action",
+    "subjectKind",
+    "subjectId",
+    "before",
+    "after",
+];
+
+/// Which entries are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Listing {
+    /// The id of a booking.
+    booking: Option<String>,
+    /// The id of a resource.
+    resource: Option<String>,
+    /// The id of a user, as the subject of a change.
+    user: Option<String>,
+    /// Who did it.
+    actor: Option<String>,
+    action: Option<String>,
+    correlation: Option<String>,
+    from: Option<Moment>,
+    to: Option<Moment>,
+    #[serde(default)]
+    limit: PageSize,
+    cursor: Option<Cursor<i64>>,
+    /// Of an export.
+    format: Option<Format>,
+}
+
+/// How an export is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Csv,
+    Jsonl,
+}
+
+impl Listing {
+    fn filter(&self) -> Result<AuditFilter, Problem> {
+        let subjects = [
+            ("booking", &self.booking),
+            ("resource", &self.resource),
+            ("user", &self.user),
+        ];
+        let mut subjects = subjects
+            .into_iter()
+            .filter_map(|(kind, id)| Some((kind.to_owned(), id.clone()?)));
+        let subject = subjects.next();
+        if subjects.next().is_some() {
+            return Err(fault_at(
+                "booking",
+                "give only one of booking, resource and user".to_owned(),
+            ));
+        }
+        Ok(AuditFilter {
+            subject,
+            actor: self.actor.clone(),
+            action: self.action.clone(),
+            correlation_id: self.correlation.clone(),
+            from_ms: self.from.map(|Moment(from_ms)| from_ms),
+            to_ms: self.to.map(|Moment(to_ms)| to_ms),
+        })
+    }
+}
+
+/// `GET /audit`, in the order in which things were done.
+pub(super) async fn list(
+    State(App(app)): State<App>,
+    caller: Caller,
+    QueryParams(listing): QueryParams<Listing>,
+) -> Result<Json<Page<AuditEntry>>, Problem> {
+    caller.needs(Role::Admin, "The audit record")?;
+    if listing.format.is_some() {
+        return Err(fault_at(
+            "format",
+            "it is for GET /audit/export; this list is always JSON".to_owned(),
+        ));
+    }
+    let filter = listing.filter()?;
+    let after = listing.cursor.map_or(0, |Cursor(after)| after);
+    let readers = &app.booking.parts().readers;
+    let rows = audit::entries(readers, &filter, after, listing.limit.rows())
+        .await
+        .map_err(Problem::internal)?;
+    Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
+        last.seq
+    })))
+}
+
+/// `GET /audit/export?format=csv|jsonl`: all of it, written while it is read.
+pub(super) async fn export(
+    State(App(app)): State<App>,
+    caller: Caller,
+    QueryParams(listing): QueryParams<Listing>,
+) -> Result<Response, Problem> {
+    caller.needs(Role::Admin, "The audit record")?;
+    let filter = listing.filter()?;
+    let format = listing.format.unwrap_or(Format::Jsonl);
+    let readers = app.booking.parts().readers.clone();
+    let head = match format {
+        Format::Csv => csv_lines([COLUMNS.map(str::to_owned)]),
+        Format::Jsonl => Vec::new(),
+    };
+    let state = (Some(0), head, readers, filter);
+    let chunks = stream::unfold(state, move |(after, head, readers, filter)| async move {
+        let after = after?;
+        let rows = match audit::entries(&readers, &filter, after, CHUNK).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                // The answer has begun: all that can be done is to break it off where it can be seen.
+                tracing::error!(%error, "an export of the audit record was broken off");
+                return Some((
+                    Err(std::io::Error::other(error)),
+                    (None, Vec::new(), readers, filter),
+                ));
+            }
+        };
+        let next = rows.last().map(|last| last.seq);
+        let mut bytes = head;
+        bytes.extend(match format {
+            Format::Csv => csv_lines(rows.iter().map(columns)),
+            Format::Jsonl => json_lines(&rows),
+        });
+        if next.is_none() && bytes.is_empty() {
+            return None;
+        }
+        Some((Ok(Bytes::from(bytes)), (next, Vec::new(), readers, filter)))
+    });
+    let (media, name) = match format {
+        Format::Csv => ("text/csv; charset=utf-8; header=present", "audit.csv"),
+        Format::Jsonl => ("application/jsonl", "audit.jsonl"),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, media.to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
+    ];
+    Ok((headers, Body::from_stream(chunks)).into_response())
+}
+
+fn json_lines(rows: &[AuditEntry]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for row in rows {
+        // What was read as JSON can be written as JSON, into memory.
+        lines.extend(serde_json::to_vec(row).unwrap_or_default());
+        lines.push(b'\n');
+    }
+    lines
+}
+
+fn columns(row: &AuditEntry) -> [String; 11] {
+    let state = |state: &Option<Box<serde_json::value::RawValue>>| {
+        state
+            .as_ref()
+            .map_or_else(String::new, |state| state.get().to_owned())
+    };
+    [
+        row.seq.to_string(),
+        crate::rfc3339::print(row.at_ms),
+        row.actor.clone(),
+        row.role.clone(),
+        row.origin.clone().unwrap_or_default(),
+        row.correlation_id.clone(),
+        row.action.clone(),
+        row.subject_kind.clone(),
+        row.subject_id.clone(),
+        state(&row.before),
+        state(&row.after),
+    ]
+}
+
+/// RFC 4180. A spreadsheet takes what begins like a formula for one, so that gets an apostrophe.
+fn csv_lines(rows: impl IntoIterator<Item = [String; 11]>) -> Vec<u8> {
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
+    for row in rows {
+        let row = row.map(|field| match field.starts_with(['=', '+', '-', '@']) {
+            true => format!("'{field}"),
+            false => field,
+        });
+        // Writing into memory does not fail.
+        let _ = writer.write_record(row);
+    }
+    writer.into_inner().unwrap_or_default()
+}

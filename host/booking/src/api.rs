@@ -7,10 +7,18 @@ mod cross_origin;
 mod etag;
 mod faults;
 mod health;
+mod limit;
+mod location;
 mod measure;
+mod profile_body;
 mod refusals;
+mod removal;
 mod request_key;
+mod resource_body;
 mod resources;
+mod shapes;
+mod unavailability;
+mod users;
 
 use std::sync::Arc;
 
@@ -21,6 +29,7 @@ use axum::routing::{get, post};
 use carillon_web::{Limit, TokenVerifier, web_face};
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use self::limit::Limits;
 use crate::service::Booking;
 use crate::status::Step;
 
@@ -57,6 +66,8 @@ struct AppParts {
     booking: Booking,
     /// There if and only if callers need a token.
     required_tokens: Option<TokenVerifier>,
+    /// There if callers may not ask as often as they like.
+    limits: Option<Limits>,
     metrics: Option<PrometheusHandle>,
 }
 
@@ -75,7 +86,26 @@ pub(crate) fn router(
     let mut routes = Router::new()
         .route("/bookings", post(bookings::create).get(bookings::list))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::edit))
-        .route("/resources", get(resources::list))
+        .route("/resources", get(resources::list).post(resources::create))
+        .route(
+            "/resources/{id}",
+            get(resources::show)
+                .patch(resources::edit)
+                .delete(resources::remove),
+        )
+        .route(
+            "/resources/{id}/unavailability",
+            get(unavailability::list).post(unavailability::create),
+        )
+        .route(
+            "/resources/{id}/unavailability/{uid}",
+            get(unavailability::show).delete(unavailability::remove),
+        )
+        .route("/users", get(users::list).post(users::create))
+        .route(
+            "/users/{id}",
+            get(users::show).patch(users::edit).delete(users::remove),
+        )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready));
     for step in Step::ALL {
@@ -90,13 +120,16 @@ pub(crate) fn router(
     if surroundings.metrics.is_some() {
         routes = routes.route("/metrics", get(health::metrics));
     }
-    let routes = routes
-        .route_layer(middleware::from_fn(measure::measure))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    let limits = Limits::new(config, &booking.parts().clock);
     let app = App(Arc::new(AppParts {
         booking,
         required_tokens,
+        limits,
         metrics: surroundings.metrics,
     }));
+    let routes = routes
+        .route_layer(middleware::from_fn_with_state(app.clone(), limit::limit))
+        .route_layer(middleware::from_fn(measure::measure))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     Ok(web_face(routes).layer(cross_origin).with_state(app))
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::rfc3339;
 
 /// A stretch of time, in milliseconds since the epoch; RFC 3339 in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, sqlx::FromRow,
+)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Interval {
     /// When it begins.

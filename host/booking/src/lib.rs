@@ -34,6 +34,7 @@ mod serve;
 mod service;
 mod status;
 mod telemetry;
+mod unavailability;
 mod work;
 mod writer;
 

@@ -14,6 +14,9 @@ ALTER TABLE users ADD COLUMN updated_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE users ADD COLUMN deleted_ms INTEGER;
 
 CREATE INDEX resources_by_kind ON resources (kind, capacity) WHERE deleted_ms IS NULL;
+-- For lists, which are in the order of ids.
+CREATE INDEX resources_of_kind ON resources (kind, id) WHERE deleted_ms IS NULL;
+CREATE INDEX resources_at_place ON resources (place, id) WHERE deleted_ms IS NULL;
 
 CREATE TABLE series (
     id              TEXT    NOT NULL PRIMARY KEY,
@@ -120,10 +123,13 @@ CREATE TABLE unavailabilities (
     start_ms    INTEGER NOT NULL,
     end_ms      INTEGER NOT NULL CHECK (end_ms > start_ms),
     reason      TEXT    NOT NULL,
-    created_ms  INTEGER NOT NULL
+    created_ms  INTEGER NOT NULL,
+    -- Five years. Searches for a time look this far back for those that reach into it.
+    CHECK (end_ms - start_ms <= 158112000000)
 ) STRICT;
 
 CREATE INDEX unavailabilities_by_end ON unavailabilities (resource_id, end_ms, start_ms);
+CREATE INDEX unavailabilities_by_start ON unavailabilities (resource_id, start_ms, id);
 
 CREATE TRIGGER bookings_insert_available
 BEFORE INSERT ON bookings
@@ -192,7 +198,9 @@ CREATE TABLE conflicts (
     created_ms  INTEGER NOT NULL,
     resolved_ms INTEGER,
     -- What was booked instead.
-    resolved_by TEXT
+    resolved_by TEXT,
+    -- The unavailability that took the time of a booking that stands.
+    unavailability_id TEXT
 ) STRICT;
 
 CREATE INDEX conflicts_by_booking ON conflicts (booking_id) WHERE resolved_ms IS NULL;

@@ -37,6 +37,7 @@ mod serve;
 mod service;
 mod status;
 mod telemetry;
+mod unavailability;
 mod work;
 mod writer;
 

@@ -11,6 +11,8 @@ mod measure;
 mod refusals;
 mod request_key;
 mod resources;
+mod waitlist;
+mod waitlist_body;
 
 use std::sync::Arc;
 
@@ -76,6 +78,20 @@ pub(crate) fn router(
         .route("/bookings", post(bookings::create).get(bookings::list))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::edit))
         .route("/resources", get(resources::list))
+        .route(
+            "/waitlist/{resource_id}",
+            post(waitlist::join)
+                .get(waitlist::list)
+                .delete(waitlist::leave_all),
+        )
+        .route(
+            "/waitlist/{resource_id}/{entry_id}",
+            get(waitlist::show).delete(waitlist::leave),
+        )
+        .route(
+            "/waitlist/{resource_id}/{entry_id}/accept",
+            post(waitlist::accept),
+        )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready));
     for step in Step::ALL {

@@ -5,10 +5,14 @@
 mod api;
 mod core;
 mod crash;
+mod crowd;
 mod double_booking;
 mod embedded_broker;
+mod history;
 mod log;
 mod outbox;
 mod relay;
 mod running;
+mod sweeps;
 mod tokens;
+mod waitlist;

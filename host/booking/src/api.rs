@@ -22,6 +22,8 @@ mod resources;
 mod shapes;
 mod unavailability;
 mod users;
+mod waitlist;
+mod waitlist_body;
 
 use std::sync::Arc;
 
@@ -94,6 +96,7 @@ pub(crate) fn router(
         .merge(resources::routes())
         .merge(unavailability::routes())
         .merge(users::routes())
+        .merge(waitlist::routes())
         .merge(audit::routes())
         .merge(analytics::routes())
         .merge(health::routes())

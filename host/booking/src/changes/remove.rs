@@ -8,6 +8,7 @@ use sqlx::SqliteConnection;
 use crate::actor::Actor;
 use crate::changes::people::{Changed, seen};
 use crate::changes::step::Stepped;
+use crate::changes::waitlist::Ending;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::queries::{self, Owner};
@@ -164,7 +165,7 @@ impl Work<'_> {
         }
         // Before the bookings: time that is freed goes to those who wait for it.
         for waiter in &waiters {
-            self.remove_waiter(waiter, reason).await?;
+            self.end_entry(waiter, Ending::Removed, reason).await?;
         }
         let mut cancelled = 0;
         // What was held for somebody who waited has gone with their entry.

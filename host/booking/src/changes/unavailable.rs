@@ -279,6 +279,7 @@ impl Work<'_> {
                 self.resolve_closed(&booking).await?;
             }
         }
+        self.ask_waiting(resource_id, closure.interval).await?;
         Ok(true)
     }
 

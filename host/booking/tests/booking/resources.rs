@@ -242,6 +242,7 @@ async fn a_change_needs_the_version_seen_and_what_is_booked_stays() {
     assert_eq!(changed.status, 200, "{}", changed.text);
     assert_eq!(changed.headers["etag"], "\"2\"");
     let now = changed.json();
+    assert_eq!(now["name"], "Aurora II");
     assert_eq!(
         (&now["capacity"], &now["kind"]),
         (&json!(2), &json!("room"))

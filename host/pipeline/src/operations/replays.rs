@@ -1,7 +1,7 @@
 //! A stretch of the log handled again, past what was decided: to see what would be different, or to
 //! send what was not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -258,10 +258,12 @@ impl Work {
                 let mut batch =
                     Batch::decode(stretch.partition.clone(), stretch.log, at, read.records);
                 batch.next = read.next;
-                self.batch(&Arc::new(batch)).await?;
-                let passed = read.next.saturating_sub(at).max(0).unsigned_abs();
+                let sent = self.sent(&mut batch).await?;
+                let next = batch.next;
+                self.batch(&Arc::new(batch), &sent).await?;
+                let passed = next.saturating_sub(at).max(0).unsigned_abs();
                 self.note(|status| status.read += passed);
-                at = read.next;
+                at = next;
             }
         }
         Ok(())
@@ -318,9 +320,8 @@ impl Work {
         Ok(stretches)
     }
 
-    async fn batch(&self, batch: &Arc<Batch>) -> Done<()> {
+    async fn batch(&self, batch: &Arc<Batch>, sent: &Sent) -> Done<()> {
         // Before the run: a run over shared state is not to wait for anything once it is done.
-        let sent = self.sent(batch).await?;
         let letters = self.letters(batch).await?;
         let mut from = batch.start;
         while !self.cancelled.load(Ordering::Acquire) {
@@ -335,7 +336,7 @@ impl Work {
             );
             plan.skip_to(from);
             if plan.is_empty() {
-                self.compare(batch, from, batch.next, &RunResult::default(), &sent);
+                self.compare(batch, from, batch.next, &RunResult::default(), sent);
                 return Ok(());
             }
             let workers = self.running.context.workers_for(&handler);
@@ -346,10 +347,10 @@ impl Work {
             let to = stop.as_ref().map_or(batch.next, |stop| stop.offset);
             let stands = match self.request.effects {
                 ReplayEffects::Compare => true,
-                ReplayEffects::Apply => self.apply(&mut result, &sent, &letters).await?,
+                ReplayEffects::Apply => self.apply(&mut result, sent, &letters).await?,
             };
             if stands {
-                self.compare(batch, from, to, &result, &sent);
+                self.compare(batch, from, to, &result, sent);
                 from = to;
             }
             match stop {
@@ -442,9 +443,10 @@ impl Work {
         self.count(batch, result);
     }
 
-    /// What this plugin has sent for the events of a batch, by id.
-    async fn sent(&self, batch: &Batch) -> Done<Sent> {
-        let sent = self
+    /// What this plugin has sent for the events of a batch, by id. A batch for which that is more than
+    /// is read at once is cut to what it was read for.
+    async fn sent(&self, batch: &mut Batch) -> Done<Sent> {
+        let (sent, end) = self
             .operations
             .inner
             .store
@@ -456,9 +458,13 @@ impl Work {
             )
             .await
             .map_err(unavailable)?;
+        batch.end_at(end);
+        // What is no event any more is not handled again, so nothing of it can be missing.
+        let events = batch.items.iter().filter(|item| item.content.is_ok());
+        let events: HashSet<i64> = events.map(|item| item.record.offset).collect();
         Ok(sent
             .into_iter()
-            .filter(|notification| !notification.withdraws)
+            .filter(|notification| events.contains(&notification.offset))
             .map(|notification| (notification.id.to_string(), notification))
             .collect())
     }

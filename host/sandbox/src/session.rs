@@ -103,7 +103,8 @@ impl<'a> Session<'a> {
         let limits = self.plugin.limits();
         let reusable = call.answer.is_ok()
             && limits.isolation == Isolation::Warm
-            && live.calls < limits.calls_per_instance;
+            && live.calls < limits.calls_per_instance
+            && live.store.data().system.is_reusable();
         if reusable {
             self.live = Some(live);
         }

@@ -14,6 +14,7 @@ mod made;
 mod name_server;
 mod refusals;
 mod servers;
+mod starts;
 mod state;
 mod system;
 mod usage;

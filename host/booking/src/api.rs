@@ -1,7 +1,9 @@
 //! The HTTP face of the service.
 
+mod availability;
 mod booking_body;
 mod bookings;
+mod calendars;
 mod caller;
 mod cross_origin;
 mod etag;
@@ -11,6 +13,8 @@ mod measure;
 mod refusals;
 mod request_key;
 mod resources;
+mod series;
+mod series_body;
 
 use std::sync::Arc;
 
@@ -76,14 +80,29 @@ pub(crate) fn router(
         .route("/bookings", post(bookings::create).get(bookings::list))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::edit))
         .route("/resources", get(resources::list))
+        .route("/series", post(series::create))
+        .route("/series/{id}", get(series::show))
+        .route("/availability", get(availability::show))
+        .route(
+            "/resources/{id}/calendar",
+            get(calendars::list_of_resource).post(calendars::add_to_resource),
+        )
+        .route(
+            "/users/{id}/calendar",
+            get(calendars::list_of_user).post(calendars::add_to_user),
+        )
+        .route(
+            "/calendars/{id}",
+            get(calendars::read).delete(calendars::revoke),
+        )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready));
     for step in Step::ALL {
         let path = format!("/bookings/{{id}}/{}", step.path());
         routes = routes.route(
             &path,
-            post(move |app, caller, id, correlation, if_match| {
-                bookings::take_step(step, app, caller, id, correlation, if_match)
+            post(move |app, caller, id, scope, correlation, if_match| {
+                bookings::take_step(step, app, caller, id, scope, correlation, if_match)
             }),
         );
     }

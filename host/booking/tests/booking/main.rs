@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod api;
+mod availability;
+mod calendars;
 mod core;
 mod crash;
 mod double_booking;
@@ -11,4 +13,6 @@ mod log;
 mod outbox;
 mod relay;
 mod running;
+mod series;
+mod series_changes;
 mod tokens;

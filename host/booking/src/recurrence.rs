@@ -16,7 +16,8 @@ pub(crate) const MAX_OCCURRENCES: usize = 366;
 const MAX_YEARS: i64 = 5;
 /// The longest text of a rule, in bytes.
 const MAX_RULE_BYTES: usize = 500;
-/// What is left out by the clocks, at most; one a year and time of day is what there is.
+/// How many times of a rule the clocks may leave out. They leave out one or two a year, so that only a
+/// zone that nobody has thought of comes here.
 const MAX_LEFT_OUT: usize = 100;
 
 const FREQUENCIES: [&str; 4] = ["DAILY", "WEEKLY", "MONTHLY", "YEARLY"];

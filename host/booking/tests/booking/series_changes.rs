@@ -92,10 +92,7 @@ async fn another_time_of_day_for_the_following_is_that_time_after_the_clocks_hav
         .map(|event| event.subject_id.as_deref().unwrap())
         .collect();
     assert_eq!(subjects, ids[1..]);
-    assert!(
-        told.iter()
-            .all(|event| event.kind.to_string() == "booking.updated")
-    );
+    assert!(told.iter().all(|event| event.kind == "booking.updated"));
     let audit =
         sqlx::query("SELECT subject_id FROM audit WHERE action = 'booking.updated' ORDER BY seq")
             .fetch_all(&mut connect(running.folder.path()).await)

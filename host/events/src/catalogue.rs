@@ -90,6 +90,16 @@ const BOOKING_DATA: &[DataField] = &[
     field("startTime", "RFC 3339 string", "When it begins."),
     field("endTime", "RFC 3339 string", "When it ends."),
     field("attendeesCount", "integer", "How many people are expected."),
+    field(
+        "seriesId",
+        "string",
+        "The series that it is an occurrence of; absent where there is none.",
+    ),
+    field(
+        "invitation",
+        "object",
+        "What an invitation by mail needs, in the shape of iTIP (RFC 5546): `method` (`REQUEST` or `CANCEL`), `uid` and `sequence` (those of the calendar feeds), `summary`, `location`, `startTime`, `endTime`, `organizer` (`name`), `attendee` (`id`, `name`, `email`); absent where nothing changes in a calendar, as at check-in.",
+    ),
 ];
 
 const WAITLIST_DATA: &[DataField] = &[

@@ -72,7 +72,7 @@ CREATE INDEX bookings_by_resource ON bookings (resource_id, start_ms, id);
 CREATE INDEX bookings_by_user ON bookings (user_id, start_ms, id);
 CREATE INDEX bookings_by_series ON bookings (series_id, occurrence_ms) WHERE series_id IS NOT NULL;
 CREATE INDEX bookings_held ON bookings (hold_until_ms) WHERE status = 'held';
-CREATE INDEX bookings_awaited ON bookings (start_ms) WHERE status = 'confirmed';
+CREATE INDEX bookings_awaited ON bookings (resource_id, start_ms) WHERE status = 'confirmed';
 CREATE INDEX bookings_inside ON bookings (end_ms) WHERE status = 'checked_in';
 
 -- The bookings that hold their resource. The two triggers below walk this index.
@@ -169,10 +169,13 @@ CREATE TABLE waitlist (
     CHECK ((booking_id IS NOT NULL) OR status IN ('waiting', 'expired', 'removed'))
 ) STRICT;
 
--- In the order in which they are asked.
-CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms, id) WHERE status = 'waiting';
+-- In the order in which they are asked; with their times, so that a place in the queue is counted
+-- in the index alone.
+CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms, id, start_ms, end_ms)
+    WHERE status = 'waiting';
 CREATE INDEX waitlist_by_start ON waitlist (start_ms) WHERE status = 'waiting';
-CREATE INDEX waitlist_by_user ON waitlist (user_id, joined_ms, id);
+CREATE INDEX waitlist_by_resource ON waitlist (resource_id, joined_ms, id) WHERE status <> 'removed';
+CREATE INDEX waitlist_by_user ON waitlist (user_id, resource_id, joined_ms, id);
 CREATE UNIQUE INDEX waitlist_by_booking ON waitlist (booking_id) WHERE booking_id IS NOT NULL;
 -- Nobody waits twice for the same.
 CREATE UNIQUE INDEX waitlist_once ON waitlist (resource_id, user_id, start_ms, end_ms)

@@ -13,6 +13,8 @@ mod measure;
 mod refusals;
 mod request_key;
 mod resources;
+mod waitlist;
+mod waitlist_body;
 
 use std::sync::Arc;
 
@@ -83,6 +85,20 @@ pub(crate) fn router(
         .route("/audit/export", get(audit::export))
         .route("/analytics/usage", get(analytics::usage))
         .route("/analytics/summary", get(analytics::summary))
+        .route(
+            "/waitlist/{resource_id}",
+            post(waitlist::join)
+                .get(waitlist::list)
+                .delete(waitlist::leave_all),
+        )
+        .route(
+            "/waitlist/{resource_id}/{entry_id}",
+            get(waitlist::show).delete(waitlist::leave),
+        )
+        .route(
+            "/waitlist/{resource_id}/{entry_id}/accept",
+            post(waitlist::accept),
+        )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready));
     for step in Step::ALL {

@@ -5,11 +5,15 @@
 mod api;
 mod core;
 mod crash;
+mod crowd;
 mod double_booking;
 mod embedded_broker;
+mod history;
 mod log;
 mod outbox;
 mod reading;
 mod relay;
 mod running;
+mod sweeps;
 mod tokens;
+mod waitlist;

@@ -112,6 +112,39 @@ fn a_promotion_links_to_the_booking_that_it_made() {
 }
 
 #[test]
+fn a_place_that_is_held_says_until_when_and_links_to_where_it_is_accepted() {
+    let mut held = entry();
+    held["bookingId"] = json!("booking-7");
+    held["holdUntil"] = json!("2025-08-19T13:45:00Z");
+    let notification = notified(about("waitlist.promoted", &held));
+    assert_eq!(notification.title, "Your turn: room-3");
+    assert!(
+        notification
+            .body
+            .contains("is held for you until 19 Aug 2025, 13:45 UTC. Accept it by then"),
+        "{}",
+        notification.body
+    );
+    assert_eq!(
+        notification.link.as_deref(),
+        Some("https://book.example.org/waitlist/room-3")
+    );
+}
+
+#[test]
+fn a_wait_that_ends_says_why_where_the_event_does() {
+    let body = notified(about(
+        "waitlist.expired",
+        &json!({"reason": "it was not accepted in time."}),
+    ))
+    .body;
+    assert!(
+        body.contains("room-3: it was not accepted in time, so your wait has ended."),
+        "{body}"
+    );
+}
+
+#[test]
 fn an_event_with_empty_data_still_gets_a_whole_sentence() {
     let notification = notified(event("waitlist.removed").user("u"));
     assert_eq!(notification.title, "Off the waitlist: the resource");

@@ -26,6 +26,7 @@ pub(crate) fn text(event: &Event, entry: &WaitlistData) -> Text {
         None => place.to_owned(),
     };
     let reason = reason(entry.reason.as_deref());
+    let hold_until = entry.hold_until.as_deref().map(time::show);
 
     let (heading, body, priority) = match event.verb() {
         "joined" => (
@@ -36,13 +37,7 @@ pub(crate) fn text(event: &Event, entry: &WaitlistData) -> Text {
             ),
             Priority::Normal,
         ),
-        "promoted" => (
-            "It is yours",
-            format!(
-                "Your turn came: {wish} is booked for you. Check in when you arrive, or cancel so that the next in line gets it."
-            ),
-            Priority::High,
-        ),
+        "promoted" => promoted(&wish, hold_until.as_deref()),
         "removed" => (
             "Off the waitlist",
             format!(
@@ -53,7 +48,8 @@ pub(crate) fn text(event: &Event, entry: &WaitlistData) -> Text {
         "expired" => (
             "Not this time",
             format!(
-                "{wish}: it did not become free in time, so your wait has ended. Try another time or another place."
+                "{wish}: {}, so your wait has ended. Try another time or another place.",
+                bare(entry.reason.as_deref()).unwrap_or("it did not become free in time")
             ),
             Priority::Normal,
         ),
@@ -70,6 +66,26 @@ pub(crate) fn text(event: &Event, entry: &WaitlistData) -> Text {
     }
 }
 
+/// Some services book at once; others hold the place until it is accepted.
+fn promoted(wish: &str, hold_until: Option<&str>) -> (&'static str, String, Priority) {
+    match hold_until {
+        Some(until) => (
+            "Your turn",
+            format!(
+                "{wish} is held for you until {until}. Accept it by then, or leave the waitlist so that the next in line gets it."
+            ),
+            Priority::High,
+        ),
+        None => (
+            "It is yours",
+            format!(
+                "Your turn came: {wish} is booked for you. Check in when you arrive, or cancel so that the next in line gets it."
+            ),
+            Priority::High,
+        ),
+    }
+}
+
 fn position(position: Option<u32>) -> String {
     match position {
         Some(1) => "You are next in line. ".to_owned(),
@@ -80,9 +96,11 @@ fn position(position: Option<u32>) -> String {
 
 /// The reason as a sentence of its own.
 fn reason(reason: Option<&str>) -> String {
-    let text = reason.unwrap_or_default().trim().trim_end_matches('.');
-    if text.is_empty() {
-        return String::new();
-    }
-    format!("Reason: {text}. ")
+    bare(reason).map_or_else(String::new, |text| format!("Reason: {text}. "))
+}
+
+/// The reason as it fits into a sentence, if there is one.
+fn bare(reason: Option<&str>) -> Option<&str> {
+    let text = reason?.trim().trim_end_matches('.');
+    (!text.is_empty()).then_some(text)
 }

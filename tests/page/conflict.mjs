@@ -37,19 +37,20 @@ async function textOf(locator) {
 }
 
 /** One picture wide and one narrow; answers by how much the page is wider than its window. */
-async function picture(page, name) {
+async function picture(page, name, { fullPage = true } = {}) {
   await page.bringToFront();
   const tooWide = {};
   for (const [width, size] of [['wide', WIDE], ['narrow', NARROW]]) {
     await page.setViewportSize(size);
     tooWide[width] = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-    await page.screenshot({ path: `${pictures}-${name}-${width}.png`, fullPage: true, animations: 'disabled' });
+    await page.screenshot({ path: `${pictures}-${name}-${width}.png`, fullPage, animations: 'disabled' });
   }
   await page.setViewportSize(WIDE);
   say('picture', { name, tooWide });
 }
 
 const live = (page, text) => page.locator('#live li').filter({ hasText: text });
+const inbox = (page, text) => page.locator('#inbox li').filter({ hasText: text });
 const conflict = (page) => page.getByRole('region', { name: 'Already booked' });
 const waiting = (page, title) => page.locator('#waiting > li').filter({ hasText: title });
 const booked = (page, title) => page.locator('#bookings > li').filter({ hasText: title });
@@ -57,6 +58,7 @@ const booked = (page, title) => page.locator('#bookings > li').filter({ hasText:
 const first = await openAs('user-1');
 await ask(first, 'Quarterly review');
 say('booked', { text: await textOf(booked(first, 'Quarterly review')), push: await textOf(live(first, 'Quarterly review')) });
+await inbox(first, 'Quarterly review').waitFor();
 await picture(first, '1-booked');
 
 const second = await openAs('user-2');
@@ -65,15 +67,18 @@ await conflict(second).waitFor();
 const alternatives = conflict(second).getByRole('listitem').getByRole('button');
 await live(second, 'Already taken').first().waitFor();
 say('conflict', { text: await conflict(second).innerText(), alternatives: await alternatives.allInnerTexts() });
+await inbox(second, 'Already taken').waitFor();
 await picture(second, '2-conflict');
 const taken = second.waitForRequest((request) => request.method() === 'POST' && request.url().endsWith('/bookings'));
 await alternatives.filter({ hasText: 'Borealis' }).click();
 const { conflictId } = (await taken).postDataJSON();
 const alternative = await textOf(booked(second, 'Design workshop'));
 await conflict(second).waitFor({ state: 'hidden' });
-await live(second, 'Conflict resolved').first().waitFor();
+const resolved = await textOf(live(second, 'Conflict resolved'));
 const withdrawn = await second.locator('#live li.withdrawn').count();
-say('alternative', { text: alternative, conflictId, withdrawn });
+await inbox(second, 'Conflict resolved').waitFor();
+await inbox(second, 'Already taken').waitFor({ state: 'detached' });
+say('alternative', { text: alternative, conflictId, resolved, withdrawn });
 await picture(second, '3-alternative');
 
 const third = await openAs('user-3');
@@ -87,6 +92,7 @@ const behind = await textOf(waiting(second, 'Second try'));
 await second.getByRole('button', { name: 'Leave: Second try' }).click();
 await waiting(second, 'Second try').waitFor({ state: 'detached' });
 say('waiting', { next, behind });
+await inbox(third, 'On the waitlist').waitFor();
 await picture(third, '4-waiting');
 
 // What a reload would wipe out.
@@ -94,16 +100,17 @@ await third.evaluate(() => { window.sameDocument = true; });
 await first.getByRole('button', { name: 'Cancel: Quarterly review' }).click();
 const accept = third.getByRole('button', { name: 'Accept: Hiring round' });
 await accept.waitFor();
-const push = await textOf(third.locator('#live li').filter({ hasText: 'Aurora' }).first());
+const push = await textOf(live(third, 'Your turn: Aurora'));
 say('promoted', {
   push,
   text: await textOf(waiting(third, 'Hiring round')),
   sameDocument: await third.evaluate(() => window.sameDocument === true),
 });
+await inbox(third, 'Your turn: Aurora').waitFor();
 await picture(third, '5-promoted');
 await accept.click();
 await waiting(third, 'Hiring round').waitFor({ state: 'detached' });
-await live(third, 'Hiring round').first().waitFor();
+await inbox(third, 'Booked: Hiring round').waitFor();
 say('accepted', { text: await textOf(booked(third, 'Hiring round')) });
 await picture(third, '6-accepted');
 
@@ -111,7 +118,7 @@ const change = third.getByRole('dialog', { name: 'Another time' });
 const openChange = () => third.getByRole('button', { name: 'Change time: Hiring round' }).click();
 await openChange();
 await change.getByLabel('New start').fill(`${DAY}T15:00`);
-await picture(third, '7-change');
+await picture(third, '7-change', { fullPage: false });
 const patched = third.waitForRequest((request) => request.method() === 'PATCH');
 await change.getByRole('button', { name: 'Change', exact: true }).click();
 const patch = await patched;

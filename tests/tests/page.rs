@@ -95,9 +95,13 @@ async fn a_taken_time_is_swapped_for_another_or_waited_for_until_the_turn_comes_
         "the booking says which conflict it resolves"
     );
     assert_eq!(steps["alternative"]["withdrawn"], 1, "the alert");
+    says(
+        &steps["alternative"]["resolved"],
+        &["Instead of room-1", "you have room-2"],
+    );
     says(&steps["waiting"]["next"], &["You are next in line"]);
     says(&steps["waiting"]["behind"], &["You are number 2 in line"]);
-    says(&steps["promoted"]["push"], &["Aurora"]);
+    says(&steps["promoted"]["push"], &["held for you until"]);
     says(&steps["promoted"]["text"], &["It is held for you until"]);
     assert_eq!(steps["promoted"]["sameDocument"], true);
     says(

@@ -32,7 +32,7 @@ pub(crate) fn text(event: &Event, entry: &WaitlistData) -> Text {
         "joined" => (
             "On the waitlist",
             format!(
-                "{wish}. {}You need to do nothing: you will hear as soon as it is yours.",
+                "{wish}. {}You need to do nothing: you will hear as soon as it is your turn.",
                 position(entry.position)
             ),
             Priority::Normal,

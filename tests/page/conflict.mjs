@@ -100,13 +100,13 @@ await third.evaluate(() => { window.sameDocument = true; });
 await first.getByRole('button', { name: 'Cancel: Quarterly review' }).click();
 const accept = third.getByRole('button', { name: 'Accept: Hiring round' });
 await accept.waitFor();
-const push = await textOf(live(third, 'Your turn: Aurora'));
+const push = await textOf(live(third, 'Held for you: Aurora'));
 say('promoted', {
   push,
   text: await textOf(waiting(third, 'Hiring round')),
   sameDocument: await third.evaluate(() => window.sameDocument === true),
 });
-await inbox(third, 'Your turn: Aurora').waitFor();
+await inbox(third, 'Held for you: Aurora').waitFor();
 await picture(third, '5-promoted');
 await accept.click();
 await waiting(third, 'Hiring round').waitFor({ state: 'detached' });

@@ -171,7 +171,7 @@ CREATE TABLE waitlist (
 
 -- In the order in which they are asked; with their times, so that a place in the queue is counted
 -- in the index alone.
-CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms, id, start_ms, end_ms)
+CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms, id, start_ms, end_ms, status)
     WHERE status = 'waiting';
 CREATE INDEX waitlist_by_start ON waitlist (start_ms) WHERE status = 'waiting';
 CREATE INDEX waitlist_by_resource ON waitlist (resource_id, joined_ms, id) WHERE status <> 'removed';

@@ -108,6 +108,17 @@ const WAITLIST_DATA: &[DataField] = &[
         "RFC 3339 string",
         "When the wanted booking would end.",
     ),
+    field(
+        "bookingId",
+        "string",
+        "The booking that a promotion led to, or that is held.",
+    ),
+    field(
+        "holdUntil",
+        "RFC 3339 string",
+        "Until when a promotion has to be accepted.",
+    ),
+    field("reason", "string", "Why the waiting has ended, in words."),
 ];
 
 const CONFLICT_DATA: &[DataField] = &[
@@ -277,13 +288,13 @@ static KINDS: &[KindEntry] = &[
     waitlist(
         "waitlist.promoted",
         &[],
-        "A waitlist entry became a booking.",
+        "The wanted time became free and is held or booked for the entry.",
     ),
     waitlist("waitlist.removed", &[], "A waitlist entry was taken back."),
     waitlist(
         "waitlist.expired",
         &[],
-        "The wanted time passed before the entry could be promoted.",
+        "The wanted time came before it was free, or a promotion was not accepted in time.",
     ),
     conflict(
         "conflict.detected",

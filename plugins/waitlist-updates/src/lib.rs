@@ -15,10 +15,10 @@ struct Details<'a> {
     waitlist_id: Option<&'a str>,
     resource_id: Option<&'a str>,
     booking_id: Option<&'a str>,
-    hold_until: Option<&'a str>,
     position: Option<u32>,
     desired_start_time: Option<&'a str>,
     desired_end_time: Option<&'a str>,
+    hold_until: Option<&'a str>,
 }
 
 #[plugin(
@@ -46,21 +46,19 @@ fn handle(event: Event) -> Result<Vec<Action>, Failure> {
             waitlist_id: event.subject_id.as_deref(),
             resource_id: event.resource_id.as_deref(),
             booking_id: entry.booking_id.as_deref(),
-            hold_until: entry.hold_until.as_deref(),
             position: entry.position,
             desired_start_time: entry.desired_start_time.as_deref(),
             desired_end_time: entry.desired_end_time.as_deref(),
+            hold_until: entry.hold_until.as_deref(),
         })?;
     if let Some(id) = &event.subject_id {
         notification = notification.collapse_key(format!("waitlist:{id}"));
     }
     let base = settings::get("link_base").unwrap_or_default();
-    // What is only held is accepted where one waits for it.
-    let booking_id = entry
-        .booking_id
-        .as_ref()
-        .filter(|_| entry.hold_until.is_none());
-    notification = match (booking_id, &event.resource_id) {
+    // What is only held is accepted in the waitlist.
+    let booking = entry.booking_id.as_ref();
+    let booking = booking.filter(|_| entry.hold_until.is_none());
+    notification = match (booking, &event.resource_id) {
         (Some(booking), _) => notification.link_below(&base, &["bookings", booking]),
         (None, Some(resource)) => notification.link_below(&base, &["waitlist", resource]),
         (None, None) => notification,

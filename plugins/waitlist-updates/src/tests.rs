@@ -112,16 +112,16 @@ fn a_promotion_links_to_the_booking_that_it_made() {
 }
 
 #[test]
-fn a_place_that_is_held_says_until_when_and_links_to_where_it_is_accepted() {
+fn a_promotion_that_has_to_be_accepted_says_until_when_and_links_to_where() {
     let mut held = entry();
     held["bookingId"] = json!("booking-7");
-    held["holdUntil"] = json!("2025-08-19T13:45:00Z");
+    held["holdUntil"] = json!("2025-08-19T11:15:00Z");
     let notification = notified(about("waitlist.promoted", &held));
-    assert_eq!(notification.title, "Your turn: room-3");
+    assert_eq!(notification.title, "Held for you: room-3");
     assert!(
         notification
             .body
-            .contains("is held for you until 19 Aug 2025, 13:45 UTC. Accept it by then"),
+            .contains("held for you until 19 Aug 2025, 11:15 UTC. Accept it by then"),
         "{}",
         notification.body
     );
@@ -132,15 +132,12 @@ fn a_place_that_is_held_says_until_when_and_links_to_where_it_is_accepted() {
 }
 
 #[test]
-fn a_wait_that_ends_says_why_where_the_event_does() {
-    let body = notified(about(
-        "waitlist.expired",
-        &json!({"reason": "it was not accepted in time."}),
-    ))
-    .body;
-    assert!(
-        body.contains("room-3: it was not accepted in time, so your wait has ended."),
-        "{body}"
+fn an_expiry_names_its_reason() {
+    let data = json!({"reason": "it was not accepted in time"});
+    let body = notified(about("waitlist.expired", &data)).body;
+    assert_eq!(
+        body,
+        "You no longer wait for room-3. Reason: it was not accepted in time. Try another time or another place."
     );
 }
 

@@ -26,34 +26,52 @@ pub(crate) fn text(event: &Event, entry: &WaitlistData) -> Text {
         None => place.to_owned(),
     };
     let reason = reason(entry.reason.as_deref());
-    let hold_until = entry.hold_until.as_deref().map(time::show);
 
-    let (heading, body, priority) = match event.verb() {
-        "joined" => (
+    let held_until = entry.hold_until.as_deref().map(time::show);
+
+    let (heading, body, priority) = match (event.verb(), held_until) {
+        ("joined", _) => (
             "On the waitlist",
             format!(
-                "{wish}. {}You need to do nothing: you will hear as soon as it is your turn.",
+                "{wish}. {}You need to do nothing: you will hear as soon as it is yours.",
                 position(entry.position)
             ),
             Priority::Normal,
         ),
-        "promoted" => promoted(&wish, hold_until.as_deref()),
-        "removed" => (
+        ("promoted", Some(until)) => (
+            "Held for you",
+            format!(
+                "Your turn came: {wish} is held for you until {until}. Accept it by then, or it goes to the next in line."
+            ),
+            Priority::High,
+        ),
+        ("promoted", None) => (
+            "It is yours",
+            format!(
+                "Your turn came: {wish} is booked for you. Check in when you arrive, or cancel so that the next in line gets it."
+            ),
+            Priority::High,
+        ),
+        ("removed", _) => (
             "Off the waitlist",
             format!(
                 "You no longer wait for {wish}. {reason}If that is not what you want, join again."
             ),
             Priority::Low,
         ),
-        "expired" => (
+        ("expired", _) if !reason.is_empty() => (
+            "Not this time",
+            format!("You no longer wait for {wish}. {reason}Try another time or another place."),
+            Priority::Normal,
+        ),
+        ("expired", _) => (
             "Not this time",
             format!(
-                "{wish}: {}, so your wait has ended. Try another time or another place.",
-                bare(entry.reason.as_deref()).unwrap_or("it did not become free in time")
+                "{wish}: it did not become free in time, so your wait has ended. Try another time or another place."
             ),
             Priority::Normal,
         ),
-        other => (
+        (other, _) => (
             "Waitlist update",
             format!("{wish}. What happened: {}.", other.replace('_', " ")),
             Priority::Normal,
@@ -63,26 +81,6 @@ pub(crate) fn text(event: &Event, entry: &WaitlistData) -> Text {
         title: format!("{heading}: {place}"),
         body,
         priority,
-    }
-}
-
-/// Some services book at once; others hold the place until it is accepted.
-fn promoted(wish: &str, hold_until: Option<&str>) -> (&'static str, String, Priority) {
-    match hold_until {
-        Some(until) => (
-            "Your turn",
-            format!(
-                "{wish} is held for you until {until}. Accept it by then, or leave the waitlist so that the next in line gets it."
-            ),
-            Priority::High,
-        ),
-        None => (
-            "It is yours",
-            format!(
-                "Your turn came: {wish} is booked for you. Check in when you arrive, or cancel so that the next in line gets it."
-            ),
-            Priority::High,
-        ),
     }
 }
 
@@ -96,11 +94,9 @@ fn position(position: Option<u32>) -> String {
 
 /// The reason as a sentence of its own.
 fn reason(reason: Option<&str>) -> String {
-    bare(reason).map_or_else(String::new, |text| format!("Reason: {text}. "))
-}
-
-/// The reason as it fits into a sentence, if there is one.
-fn bare(reason: Option<&str>) -> Option<&str> {
-    let text = reason?.trim().trim_end_matches('.');
-    (!text.is_empty()).then_some(text)
+    let text = reason.unwrap_or_default().trim().trim_end_matches('.');
+    if text.is_empty() {
+        return String::new();
+    }
+    format!("Reason: {text}. ")
 }

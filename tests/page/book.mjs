@@ -1,45 +1,14 @@
 // A browser on the gateway's page: books a room, waits for the push, looks into the inbox, takes a
 // picture. Prints one JSON line a step, until its standard input ends.
 // Arguments: the gateway's base URL, the picture's path.
-import { execFileSync } from 'node:child_process';
-import { chromium } from 'playwright-core';
+import { launch, listen, say } from './browser.mjs';
 
 const [gateway, picture] = process.argv.slice(2);
-const say = (event, context) => console.log(JSON.stringify({ event, ...context }));
 const TITLE = 'Retrospective';
 
-function installedBrowser() {
-  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
-    try {
-      return execFileSync('which', [name], { encoding: 'utf8' }).trim();
-    } catch {
-      // The next name.
-    }
-  }
-  throw new Error('no Chromium: run tests/setup.sh test');
-}
-
-// The empty name makes a folder for this run only.
-const context = await chromium.launchPersistentContext('', {
-  executablePath: installedBrowser(),
-  headless: true,
-  viewport: { width: 1280, height: 900 },
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
-process.stdin.on('end', () => context.close().then(() => process.exit(0))).resume();
-
+const context = await launch();
+const errors = listen(context);
 const page = context.pages()[0] ?? (await context.newPage());
-const errors = [];
-page.on('pageerror', (error) => errors.push(error.message));
-page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
 
 await page.goto(gateway);
 await page.waitForSelector('#state[data-state="connected"]');

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::IntoResponse;
-use carillon_web::{JsonBody, Problem};
+use carillon_web::{JsonBody, PathParams, Problem};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,9 +16,22 @@ use crate::gateway::{AppState, Shared};
 const TOKEN_TTL: Duration = Duration::from_secs(3600);
 
 const PAGE: &str = include_str!("../page/index.html");
-const STYLE: &str = include_str!("../page/style.css");
-const SCRIPT: &str = include_str!("../page/app.js");
-const PROTOCOL: &str = include_str!("../page/protocol.js");
+
+const STYLE: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// What the page loads: name, media type, content.
+const FILES: [(&str, &str, &str); 9] = [
+    ("style.css", STYLE, include_str!("../page/style.css")),
+    ("app.js", SCRIPT, include_str!("../page/app.js")),
+    ("bookings.js", SCRIPT, include_str!("../page/bookings.js")),
+    ("conflict.js", SCRIPT, include_str!("../page/conflict.js")),
+    ("elements.js", SCRIPT, include_str!("../page/elements.js")),
+    ("protocol.js", SCRIPT, include_str!("../page/protocol.js")),
+    ("resources.js", SCRIPT, include_str!("../page/resources.js")),
+    ("session.js", SCRIPT, include_str!("../page/session.js")),
+    ("waiting.js", SCRIPT, include_str!("../page/waiting.js")),
+];
 
 /// `GET /`.
 pub(crate) async fn page(State(AppState(shared)): State<AppState>) -> impl IntoResponse {
@@ -28,19 +41,14 @@ pub(crate) async fn page(State(AppState(shared)): State<AppState>) -> impl IntoR
     )
 }
 
-/// `GET /page/style.css`.
-pub(crate) async fn style() -> impl IntoResponse {
-    asset(STYLE, "text/css; charset=utf-8")
-}
-
-/// `GET /page/app.js`.
-pub(crate) async fn script() -> impl IntoResponse {
-    asset(SCRIPT, "text/javascript; charset=utf-8")
-}
-
-/// `GET /page/protocol.js`.
-pub(crate) async fn protocol() -> impl IntoResponse {
-    asset(PROTOCOL, "text/javascript; charset=utf-8")
+/// `GET /page/{file}`.
+pub(crate) async fn file(
+    PathParams(name): PathParams<String>,
+) -> Result<impl IntoResponse, Problem> {
+    let found = FILES.iter().find(|(known, _, _)| *known == name);
+    found
+        .map(|(_, media_type, content)| asset(content, media_type))
+        .ok_or_else(|| Problem::not_found(format!("The page has no file {name:?}.")))
 }
 
 /// The files change with the binary: a browser asks again each time.

@@ -164,9 +164,7 @@ impl Gateway {
             .route("/healthz", get(operations::alive))
             .route("/readyz", get(operations::ready))
             .route("/", get(demo::page))
-            .route("/page/style.css", get(demo::style))
-            .route("/page/app.js", get(demo::script))
-            .route("/page/protocol.js", get(demo::protocol))
+            .route("/page/{file}", get(demo::file))
             .route("/demo/config", get(demo::config))
             .route("/demo/token", post(demo::token))
             .nest("/admin", admin::routes(&self.shared));

@@ -93,6 +93,26 @@ fn a_resolved_conflict_takes_its_alert_back_and_a_new_one_the_all_clear() {
 }
 
 #[test]
+fn who_took_something_else_reads_what_they_have_and_who_moved_that_nothing_is_in_the_way() {
+    let mut data = overlap();
+    data["bookingId"] = json!("booking-48");
+    data["resolvedOn"] = json!("room-2");
+    data["resolvedStartTime"] = json!("2025-08-19T16:00:00Z");
+    data["resolvedEndTime"] = json!("2025-08-19T18:00:00Z");
+    for (resolved_by, expected) in [
+        (
+            "booking-49",
+            "Instead of room-1, 19 Aug 2025, 14:00–16:00 UTC, you have room-2, 19 Aug 2025, 16:00–18:00 UTC.",
+        ),
+        ("booking-48", "nothing stands in the way any more."),
+    ] {
+        data["resolvedBy"] = json!(resolved_by);
+        let body = notified(about("conflict.resolved", &data)).body;
+        assert!(body.contains(expected), "{body}");
+    }
+}
+
+#[test]
 fn a_conflict_of_an_unknown_booking_is_told_without_a_key() {
     let actions = answered(about("conflict.detected", &json!({})));
     let [Action::Notify(notification)] = actions.as_slice() else {

@@ -36,7 +36,14 @@ pub(crate) fn conflict(event: &Event, conflict: &ConflictData) -> Text {
         ),
         "resolved" => (
             "Conflict resolved",
-            format!("{wish}: nothing stands in the way any more. You need to do nothing."),
+            match instead(conflict) {
+                Some(other) => {
+                    format!("Instead of {wish}, you have {other}. You need to do nothing.")
+                }
+                None => {
+                    format!("{wish}: nothing stands in the way any more. You need to do nothing.")
+                }
+            },
             Priority::Normal,
         ),
         other => (
@@ -76,6 +83,20 @@ pub(crate) fn unavailable(resource_id: Option<&str>, resource: &ResourceData) ->
         ),
         priority: Priority::High,
     }
+}
+
+/// The other booking that was made, where one was: `room-2, 19 Aug 2025, 14:00–16:00 UTC`.
+fn instead(conflict: &ConflictData) -> Option<String> {
+    let is_other = conflict.resolved_by.is_some() && conflict.resolved_by != conflict.booking_id;
+    let place = conflict.resolved_on.as_deref().filter(|_| is_other)?;
+    let when = time::show_span(
+        conflict.resolved_start_time.as_deref(),
+        conflict.resolved_end_time.as_deref(),
+    );
+    Some(match when {
+        Some(when) => format!("{place}, {when}"),
+        None => place.to_owned(),
+    })
 }
 
 fn overlap(others: usize) -> String {

@@ -72,6 +72,14 @@ pub struct ConflictData {
     pub alternatives: Vec<String>,
     /// What people call the resource, where the producer knows it.
     pub resource_name: Option<String>,
+    /// The booking that ended the conflict.
+    pub resolved_by: Option<String>,
+    /// The resource of that booking.
+    pub resolved_on: Option<String>,
+    /// When that booking begins.
+    pub resolved_start_time: Option<String>,
+    /// When that booking ends.
+    pub resolved_end_time: Option<String>,
 }
 
 /// `eventData` of a `user.*` event.

@@ -62,6 +62,7 @@ fn conflict(resource_id: &str, taken: &Taken) -> Problem {
     ))
     .with_code("overlap")
     .with_title("Already booked")
+    .with("reason", taken.placed.in_words())
     .with("resourceId", resource_id)
     .with("conflictId", &taken.conflict_id)
     .with("conflicts", &taken.intervals)

@@ -109,21 +109,40 @@ async fn the_page_gives_out_tokens_only_in_a_demonstration() {
     let (status, answer) = post(&host, "user-1").await;
     assert_eq!(status, 200);
     Client::connect(&host, answer["token"].as_str().unwrap()).await;
-    for (path, media_type) in [
-        ("/", "text/html"),
-        ("/page/app.js", "text/javascript"),
-        ("/page/style.css", "text/css"),
-    ] {
-        let response = reqwest::get(host.url(path)).await.unwrap();
-        assert_eq!(response.status(), 200);
-        assert!(
-            response.headers()["content-type"]
-                .to_str()
-                .unwrap()
-                .starts_with(media_type)
-        );
-        assert!(response.text().await.unwrap().len() > 500, "{path}");
+    let page = reqwest::get(host.url("/")).await.unwrap();
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(
+        page.headers()["content-security-policy"]
+            .to_str()
+            .unwrap()
+            .starts_with("default-src 'self'; ")
+    );
+    let loaded = page.text().await.unwrap();
+    let mut paths: Vec<String> = files_named_in(&loaded).collect();
+    let mut seen = 0;
+    while let Some(path) = paths.get(seen).cloned() {
+        seen += 1;
+        let response = reqwest::get(host.url(&path)).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let expected = match path.ends_with(".css") {
+            true => "text/css; charset=utf-8",
+            false => "text/javascript; charset=utf-8",
+        };
+        assert_eq!(response.headers()["content-type"], expected, "{path}");
+        for named in files_named_in(&response.text().await.unwrap()) {
+            if !paths.contains(&named) {
+                paths.push(named);
+            }
+        }
     }
+    assert!(seen > 5, "{paths:?}");
+    assert_eq!(get(&host, "/page/passwd", None).await.0, 404);
+}
+
+/// What a file of the page loads: every `"/page/…"` in it.
+fn files_named_in(text: &str) -> impl Iterator<Item = String> {
+    let after = text.split("\"/page/").skip(1);
+    after.filter_map(|rest| Some(format!("/page/{}", rest.split_once('"')?.0)))
 }
 
 #[tokio::test]

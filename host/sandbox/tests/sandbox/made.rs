@@ -1,6 +1,7 @@
 //! Plugins made by hand: components with the imports that a test names, and what they do with them.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::abi::{AbiVariant, WasmType};
@@ -8,8 +9,12 @@ use wit_parser::{Resolve, TypeDefKind, WorldId, WorldItem};
 
 use crate::binaries::{number, section, several, text, vector};
 
-/// All interfaces of WASI 0.2.12 that are offered.
-pub(crate) const WASI: &str = include_str!("../wit/wasi-0.2.12.wit");
+/// The packages of WASI 0.2.12 with what the guest `system_user` imports of them.
+pub(crate) static WASI: LazyLock<String> = LazyLock::new(|| {
+    let user = include_str!("../../../../tests/guests/system/system.wit");
+    let (_, packages) = user.split_once("package wasi:").unwrap();
+    format!("package tests:wasi;\n\npackage wasi:{packages}").replace("@0.2.4", "@0.2.12")
+});
 
 /// A step of a function.
 #[derive(Clone, Copy)]
@@ -97,7 +102,7 @@ impl Made {
         let interface =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/carillon-plugin-0.1.0");
         resolve.push_dir(interface).unwrap();
-        resolve.push_str("wasi.wit", WASI).unwrap();
+        resolve.push_str("wasi.wit", &WASI).unwrap();
         let imports = self.imports.iter().map(|name| format!("import {name};\n"));
         let imports: String = imports.collect();
         let made = format!(

@@ -53,6 +53,12 @@ if [ "$purpose" = test ]; then
   has node || need nodejs
   has npm || need npm
   has openssl || need openssl
+  if has python3; then
+    # Debian leaves both out of the interpreter's own package.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
+  else
+    need python3 python3-venv
+  fi
   has chromium || has chromium-browser || has google-chrome || need chromium
 fi
 
@@ -82,6 +88,14 @@ if [ "$purpose" = test ]; then
     mvn --batch-mode --quiet --file tests/kafka/pom.xml dependency:copy-dependencies \
       -DincludeScope=runtime -DoutputDirectory="$PWD/$jars"
     touch "$jars/.complete"
+  fi
+  # What comes from PyPI, again only when the list has changed since.
+  venv=target/python
+  if [ ! -e "$venv/.complete" ] || [ tests/python/requirements.txt -nt "$venv/.complete" ]; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+      --requirement tests/python/requirements.txt
+    touch "$venv/.complete"
   fi
   for folder in tests/centrifuge tests/page examples/hello-javascript; do
     if [ ! -e "$folder/node_modules/.package-lock.json" ] ||

@@ -15,7 +15,7 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 const MINUTE_MS: i64 = 60 * 1000;
 
 /// How one resource was used.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Usage {
     pub(crate) resource_id: String,
@@ -28,7 +28,7 @@ pub(crate) struct Usage {
 }
 
 /// How bookings went.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Summary {
     /// Bookings that begin in that time, by what became of them.
@@ -43,7 +43,7 @@ pub(crate) struct Summary {
 }
 
 /// Lead times, in minutes; null where there are none.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct LeadTime {
     pub(crate) p50: Option<i64>,
     pub(crate) p90: Option<i64>,
@@ -51,7 +51,7 @@ pub(crate) struct LeadTime {
 }
 
 /// Waitlist entries that were joined in that time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Waitlist {
     pub(crate) joined: u64,
@@ -62,7 +62,7 @@ pub(crate) struct Waitlist {
 }
 
 /// Conflicts that arose in that time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Conflicts {
     pub(crate) detected: u64,
     pub(crate) resolved: u64,

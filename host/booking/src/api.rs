@@ -10,6 +10,7 @@ mod etag;
 mod faults;
 mod health;
 mod measure;
+mod openapi;
 mod refusals;
 mod request_key;
 mod resources;
@@ -19,13 +20,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::get;
 use carillon_web::{Limit, TokenVerifier, web_face};
 use metrics_exporter_prometheus::PrometheusHandle;
+use utoipa_axum::router::OpenApiRouter;
+
+pub(crate) use openapi::time;
 
 use crate::recorder::Recorder;
 use crate::service::Booking;
-use crate::status::Step;
 
 /// A page of a list has 50 items unless asked otherwise, and 200 at most.
 type PageSize = Limit<50, 200>;
@@ -75,25 +78,14 @@ pub(crate) fn router(
     };
     let cross_origin = cross_origin::layer(&config.allowed_origins);
 
-    let mut routes = Router::new()
-        .route("/bookings", post(bookings::create).get(bookings::list))
-        .route("/bookings/{id}", get(bookings::show).patch(bookings::edit))
-        .route("/resources", get(resources::list))
-        .route("/audit", get(audit::list))
-        .route("/audit/export", get(audit::export))
-        .route("/analytics/usage", get(analytics::usage))
-        .route("/analytics/summary", get(analytics::summary))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready));
-    for step in Step::ALL {
-        let path = format!("/bookings/{{id}}/{}", step.path());
-        routes = routes.route(
-            &path,
-            post(move |app, caller, id, correlation, if_match| {
-                bookings::take_step(step, app, caller, id, correlation, if_match)
-            }),
-        );
-    }
+    let (routes, document) = OpenApiRouter::with_openapi(openapi::begun())
+        .merge(bookings::routes())
+        .merge(resources::routes())
+        .merge(audit::routes())
+        .merge(analytics::routes())
+        .merge(health::routes())
+        .split_for_parts();
+    let mut routes = routes.merge(openapi::served(document));
     if surroundings.metrics.is_some() {
         routes = routes.route("/metrics", get(health::metrics));
     }

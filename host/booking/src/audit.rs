@@ -4,15 +4,17 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor, sqlite::SqliteRow};
 
+use crate::api::time;
 use crate::rfc3339;
 
 /// One entry.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AuditEntry {
     /// Counts the entries.
     pub(crate) seq: i64,
     #[serde(rename = "time", serialize_with = "rfc3339::serialize")]
+    #[schema(schema_with = time)]
     pub(crate) at_ms: i64,
     /// The user; `anybody` where no token was required, `service` for what it did by itself.
     pub(crate) actor: String,
@@ -24,7 +26,11 @@ pub(crate) struct AuditEntry {
     pub(crate) action: String,
     pub(crate) subject_kind: String,
     pub(crate) subject_id: String,
+    /// The subject as it was.
+    #[schema(value_type = Option<Object>)]
     pub(crate) before: Option<Box<RawValue>>,
+    /// The subject as it was then.
+    #[schema(value_type = Option<Object>)]
     pub(crate) after: Option<Box<RawValue>>,
 }
 

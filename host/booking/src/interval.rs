@@ -2,17 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::time;
 use crate::rfc3339;
 
 /// A stretch of time, in milliseconds since the epoch; RFC 3339 in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Interval {
     /// When it begins.
     #[serde(rename = "startTime", with = "rfc3339")]
+    #[schema(schema_with = time)]
     pub(crate) start_ms: i64,
     /// When it ends.
     #[serde(rename = "endTime", with = "rfc3339")]
+    #[schema(schema_with = time)]
     pub(crate) end_ms: i64,
 }
 

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use crate::api::time;
 use crate::interval::Interval;
 use crate::rfc3339;
 use crate::rules::Rules;
 use crate::status::Status;
 
 /// One booking.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BookingRecord {
     /// Its id, a UUID of version 7.
@@ -25,12 +26,15 @@ pub struct BookingRecord {
     pub status: Status,
     /// When it begins, in milliseconds since the epoch; RFC 3339 in JSON, like the other times.
     #[serde(rename = "startTime", with = "rfc3339")]
+    #[schema(schema_with = time)]
     pub start_ms: i64,
     /// When it ends.
     #[serde(rename = "endTime", with = "rfc3339")]
+    #[schema(schema_with = time)]
     pub end_ms: i64,
     /// The first moment that is free again: the end, and what the resource needs after it.
     #[serde(rename = "blockedUntil", with = "rfc3339")]
+    #[schema(schema_with = time)]
     pub blocked_until_ms: i64,
     /// How many people come.
     pub attendees_count: i64,
@@ -44,6 +48,7 @@ pub struct BookingRecord {
         with = "rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(schema_with = time)]
     pub occurrence_ms: Option<i64>,
     /// Until when it is held for somebody from the waitlist.
     #[serde(
@@ -52,14 +57,17 @@ pub struct BookingRecord {
         with = "rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(schema_with = time)]
     pub hold_until_ms: Option<i64>,
     /// Counts the changes, from 1.
     pub version: i64,
     /// When it was made.
     #[serde(rename = "createdAt", with = "rfc3339")]
+    #[schema(schema_with = time)]
     pub created_ms: i64,
     /// When it was changed last.
     #[serde(rename = "updatedAt", with = "rfc3339")]
+    #[schema(schema_with = time)]
     pub updated_ms: i64,
 }
 
@@ -96,7 +104,7 @@ impl<'r> sqlx::FromRow<'r, SqliteRow> for BookingRecord {
 }
 
 /// Something that can be booked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resource {
     /// Its id.
@@ -145,7 +153,7 @@ impl<'r> sqlx::FromRow<'r, SqliteRow> for Resource {
 }
 
 /// Somebody who books.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// Its id, which is the `sub` of their tokens.

@@ -21,7 +21,7 @@ const MAX_DURATION_MINUTES: u32 = 31 * 24 * 60;
 const MAX_STRETCHES: usize = 10;
 
 /// The rules of one resource.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Rules {
     /// When it is open, by weekday (`monday` …), in its own time zone; a day that is not named is
@@ -47,7 +47,9 @@ pub struct Rules {
 }
 
 /// A day of the week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Day {
     /// The first day of ISO 8601.
@@ -81,12 +83,14 @@ impl From<Weekday> for Day {
 }
 
 /// A part of a day, by the wall clock: `{"from": "08:00", "to": "18:00"}`; `24:00` ends a day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stretch {
     /// When it begins.
+    #[schema(value_type = String, pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", example = "08:00")]
     pub from: Clock24,
     /// When it ends.
+    #[schema(value_type = String, pattern = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", example = "18:00")]
     pub to: Clock24,
 }
 

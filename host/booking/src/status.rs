@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 ///    │                  │      │
 ///    └──cancel──▶ cancelled ◀──┘ cancel;  confirmed ──no-show──▶ no_show
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Kept for somebody from the waitlist, until they accept it or their time is up.

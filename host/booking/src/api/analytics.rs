@@ -8,11 +8,14 @@ use axum::middleware::Next;
 use axum::response::Response;
 use carillon_web::{CorrelationId, Problem, QueryParams};
 use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::App;
 use super::bookings::Moment;
 use super::caller::Caller;
 use super::faults::fault_at;
+use super::openapi::time;
 use crate::actor::Role;
 use crate::analytics::{self, Summary, Usage};
 use crate::interval::Interval;
@@ -21,12 +24,25 @@ use crate::recorder::{Happened, Recorder};
 /// The longest stretch that is looked at, in milliseconds: a leap year and a bit.
 const MAX_STRETCH_MS: i64 = 370 * 24 * 60 * 60 * 1000;
 
+/// What this part answers to, and its description.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(usage))
+        .routes(routes!(summary))
+}
+
 /// From when to when, and of what kind.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Stretch {
+    /// From when.
+    #[param(schema_with = time)]
     from: Moment,
+    /// To when, at most 370 days later.
+    #[param(schema_with = time)]
     to: Moment,
+    /// Only resources of this kind; not for the summary.
     kind: Option<String>,
 }
 
@@ -46,14 +62,17 @@ impl Stretch {
     }
 }
 
-/// `GET /analytics/usage?from=&to=&kind=`
-#[derive(Serialize)]
+/// How the resources were used in a stretch of time.
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct UsageAnswer {
     #[serde(flatten)]
     bounds: Interval,
     resources: Vec<Usage>,
 }
 
+/// How each resource was used, by hour of the day
+#[utoipa::path(get, path = "/analytics/usage", tag = "analytics", params(Stretch),
+    responses((status = 200, body = UsageAnswer)))]
 pub(super) async fn usage(
     State(App(app)): State<App>,
     caller: Caller,
@@ -68,7 +87,9 @@ pub(super) async fn usage(
     Ok(Json(UsageAnswer { bounds, resources }))
 }
 
-/// `GET /analytics/summary?from=&to=`
+/// How bookings went: statuses, no-shows, lead times, waitlist, conflicts
+#[utoipa::path(get, path = "/analytics/summary", tag = "analytics", params(Stretch),
+    responses((status = 200, body = Summary)))]
 pub(super) async fn summary(
     State(App(app)): State<App>,
     caller: Caller,

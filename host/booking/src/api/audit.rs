@@ -8,10 +8,13 @@ use axum::response::{IntoResponse, Response};
 use carillon_web::{Cursor, Page, Problem, QueryParams};
 use futures_util::stream;
 use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::bookings::Moment;
 use super::caller::Caller;
 use super::faults::fault_at;
+use super::openapi::{page, time};
 use super::{App, PageSize};
 use crate::actor::Role;
 use crate::audit::{self, AuditEntry, AuditFilter};
@@ -34,8 +37,16 @@ const COLUMNS: [&str; 11] = [
     "after",
 ];
 
+/// What this part answers to, and its description.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(export))
+}
+
 /// Which entries are wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Listing {
     /// The id of a booking.
@@ -46,19 +57,28 @@ pub(super) struct Listing {
     user: Option<String>,
     /// Who did it.
     actor: Option<String>,
+    /// The kind of event that tells of it, such as `booking.created`.
     action: Option<String>,
+    /// The id of the request that it was done for.
     correlation: Option<String>,
+    #[param(schema_with = time)]
     from: Option<Moment>,
+    #[param(schema_with = time)]
     to: Option<Moment>,
+    /// How many items a page has: 50 unless asked, 200 at most.
+    #[param(value_type = Option<u32>, minimum = 1)]
     #[serde(default)]
     limit: PageSize,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<i64>>,
-    /// Of an export.
+    /// Of an export; JSON Lines unless asked.
+    #[param(inline)]
     format: Option<Format>,
 }
 
 /// How an export is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     Csv,
@@ -93,7 +113,14 @@ impl Listing {
     }
 }
 
-/// `GET /audit`, in the order in which things were done.
+page!(
+    /// Entries of the audit record.
+    AuditPage of AuditEntry
+);
+
+/// The audit record, in the order in which things were done
+#[utoipa::path(get, path = "/audit", tag = "audit", params(Listing),
+    responses((status = 200, body = AuditPage)))]
 pub(super) async fn list(
     State(App(app)): State<App>,
     caller: Caller,
@@ -117,7 +144,9 @@ pub(super) async fn list(
     })))
 }
 
-/// `GET /audit/export?format=csv|jsonl`: all of it, written while it is read.
+/// The audit record as CSV or JSON Lines, all of it
+#[utoipa::path(get, path = "/audit/export", tag = "audit", params(Listing),
+    responses((status = 200, content((String = "application/jsonl"), (String = "text/csv")))))]
 pub(super) async fn export(
     State(App(app)): State<App>,
     caller: Caller,

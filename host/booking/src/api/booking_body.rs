@@ -5,19 +5,30 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::faults::Faults;
+use super::openapi::time;
 use crate::changes::{BookingEdit, NewBooking};
 use crate::interval::Interval;
 
 /// The body of `POST /bookings` as it comes.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct BookingBody {
+    /// What is booked.
+    #[schema(example = "room-1")]
     resource_id: String,
     /// May be left out by a caller with a token, who books for themselves.
     user_id: Option<String>,
+    /// What for, in one line of at most 200 characters.
+    #[schema(example = "Team meeting")]
     title: String,
+    /// When it begins.
+    #[schema(schema_with = time)]
     start_time: String,
+    /// When it ends: the first moment that is not booked any more.
+    #[schema(schema_with = time)]
     end_time: String,
+    /// How many people come.
+    #[schema(minimum = 1)]
     #[serde(default = "one")]
     attendees_count: i64,
     /// The conflict that is resolved by it: `conflictId` of the answer that refused an earlier one.
@@ -75,13 +86,16 @@ impl BookingBody {
 }
 
 /// The body of `PATCH /bookings/{id}` as it comes: what is left out stays.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct BookingPatch {
     resource_id: Option<String>,
     title: Option<String>,
+    #[schema(schema_with = time)]
     start_time: Option<String>,
+    #[schema(schema_with = time)]
     end_time: Option<String>,
+    #[schema(minimum = 1)]
     attendees_count: Option<i64>,
 }
 

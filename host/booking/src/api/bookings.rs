@@ -8,11 +8,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use carillon_web::{CorrelationId, Cursor, JsonBody, Page, PathParams, Problem, QueryParams};
 use serde::{Deserialize, Deserializer};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::booking_body::{BookingBody, BookingPatch};
 use super::caller::Caller;
 use super::etag::{IfMatch, Versioned, other_version};
 use super::faults::fault_at;
+use super::openapi::{page, time};
 use super::refusals::{impossible, is_final, no_booking, refused};
 use super::request_key::{IdempotencyKey, once};
 use super::{App, PageSize};
@@ -24,7 +27,25 @@ use crate::record::BookingRecord;
 use crate::rfc3339;
 use crate::status::Step;
 
-/// `POST /bookings`
+/// What this part answers to, and its description.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(show, edit))
+        .routes(routes!(confirm))
+        .routes(routes!(cancel))
+        .routes(routes!(check_in))
+        .routes(routes!(check_out))
+        .routes(routes!(no_show))
+}
+
+/// Book a resource
+///
+/// A time that is taken is answered with 409, a `conflictId` and ranked `alternatives`; who takes one
+/// sends the `conflictId` along.
+#[utoipa::path(post, path = "/bookings", tag = "bookings", request_body = BookingBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")),
+    responses((status = 201, body = BookingRecord)))]
 pub(super) async fn create(
     State(App(app)): State<App>,
     caller: Caller,
@@ -65,7 +86,9 @@ fn versioned(booking: BookingRecord) -> Versioned<BookingRecord> {
     }
 }
 
-/// `GET /bookings/{id}`
+/// One booking
+#[utoipa::path(get, path = "/bookings/{id}", tag = "bookings", params(("id" = String, Path)),
+    responses((status = 200, body = BookingRecord)))]
 pub(super) async fn show(
     State(App(app)): State<App>,
     caller: Caller,
@@ -78,7 +101,10 @@ pub(super) async fn show(
     booking.map(versioned).ok_or_else(|| no_booking(&id))
 }
 
-/// `PATCH /bookings/{id}`
+/// Change a booking
+#[utoipa::path(patch, path = "/bookings/{id}", tag = "bookings", request_body = BookingPatch,
+    params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *")),
+    responses((status = 200, body = BookingRecord)))]
 pub(super) async fn edit(
     State(App(app)): State<App>,
     caller: Caller,
@@ -112,8 +138,7 @@ pub(super) async fn edit(
     }
 }
 
-/// `POST /bookings/{id}/{step}`
-pub(super) async fn take_step(
+async fn take_step(
     step: Step,
     State(App(app)): State<App>,
     caller: Caller,
@@ -141,6 +166,39 @@ pub(super) async fn take_step(
     }
 }
 
+/// A handler for each step, with its place in the description of the API.
+macro_rules! steps {
+    ($($(#[$doc:meta])* $name:ident: $step:ident at $path:literal;)*) => {$(
+        $(#[$doc])*
+        #[utoipa::path(post, path = $path, tag = "bookings",
+            params(("id" = String, Path), ("If-Match" = Option<String>, Header,
+                description = "The ETag that was seen")),
+            responses((status = 200, body = BookingRecord)))]
+        pub(super) async fn $name(
+            app: State<App>,
+            caller: Caller,
+            id: PathParams<String>,
+            correlation: CorrelationId,
+            if_match: IfMatch,
+        ) -> Result<Versioned<BookingRecord>, Problem> {
+            take_step(Step::$step, app, caller, id, correlation, if_match).await
+        }
+    )*};
+}
+
+steps! {
+    /// Approve a booking
+    confirm: Confirm at "/bookings/{id}/confirm";
+    /// Call a booking off
+    cancel: Cancel at "/bookings/{id}/cancel";
+    /// The people of a booking arrive
+    check_in: CheckIn at "/bookings/{id}/check-in";
+    /// The people of a booking leave; the rest of its time is free
+    check_out: CheckOut at "/bookings/{id}/check-out";
+    /// Nobody came to a booking
+    no_show: NoShow at "/bookings/{id}/no-show";
+}
+
 /// A time in a query string.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment(pub(super) i64);
@@ -152,18 +210,35 @@ impl<'de> Deserialize<'de> for Moment {
 }
 
 /// The query of `GET /bookings`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
+    /// Only those of this resource.
     resource: Option<String>,
+    /// Only those that end after it.
+    #[param(schema_with = time)]
     from: Option<Moment>,
+    /// Only those that begin before it.
+    #[param(schema_with = time)]
     to: Option<Moment>,
+    /// How many items a page has: 50 unless asked, 200 at most.
+    #[param(value_type = Option<u32>, minimum = 1)]
     #[serde(default)]
     limit: PageSize,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<(i64, String)>>,
 }
 
-/// `GET /bookings?resource=&from=&to=&limit=&cursor=`: those that reach into [from, to), by start.
+page!(
+    /// Bookings.
+    BookingPage of BookingRecord
+);
+
+/// Bookings that reach into a stretch of time, by start
+#[utoipa::path(get, path = "/bookings", tag = "bookings", params(Listing),
+    responses((status = 200, body = BookingPage)))]
 pub(super) async fn list(
     State(App(app)): State<App>,
     caller: Caller,

@@ -8,19 +8,31 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use carillon_web::Problem;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::App;
+
+/// What this part answers to, and its description.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(alive))
+        .routes(routes!(ready))
+}
 
 /// How long the database may take to answer before the service is not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// `GET /healthz`: the process runs.
+/// The process runs
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = Object)))]
 pub(super) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: bookings can be read and written. Kafka is not asked: without it bookings are taken
-/// all the same, and their events wait in the outbox.
+/// Bookings can be read and written
+///
+/// Kafka is not asked: without it bookings are taken all the same, and their events wait in the outbox.
+#[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = Object)))]
 pub(super) async fn ready(State(App(app)): State<App>) -> Result<Json<Value>, Problem> {
     let parts = app.booking.parts();
     if !parts.writer.is_running() {

@@ -315,3 +315,30 @@ async fn health_readiness_and_metrics_answer() {
     );
     Running::new().await.get("/metrics").await.problem(404);
 }
+
+#[tokio::test]
+async fn the_api_describes_itself_whole_and_can_be_tried() {
+    let running = Running::new().await;
+    let document = running.get("/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap();
+    for path in ["/bookings", "/bookings/{id}", "/bookings/{id}/check-in", "/audit/export"] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().unwrap() {
+            let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
+            assert_eq!(
+                problem["schema"]["$ref"], "#/components/schemas/Problem",
+                "{method} {path}"
+            );
+        }
+    }
+    let booking = &document["components"]["schemas"]["BookingRecord"]["properties"];
+    assert_eq!(booking["startTime"]["format"], "date-time");
+    assert_eq!(booking["version"]["type"], "integer");
+    let body = &document["components"]["schemas"]["BookingBody"];
+    assert_eq!(body["additionalProperties"], false);
+    let page = running.get("/docs/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("swagger"), "{}", page.text);
+}

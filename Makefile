@@ -22,6 +22,7 @@ help:
 	@echo "make build            the binary, $(BIN)"
 	@echo "make plugins          the plugins that ship, as target/plugins/*.wasm"
 	@echo "make guests           the test guests, as target/guests/*.wasm"
+	@echo "make javascript       the plugin in JavaScript, as target/guests/hello-javascript.wasm; needs Node.js"
 	@echo "make clean            removes what was built; data stays"
 
 run:
@@ -42,7 +43,8 @@ plugins:
 guests:
 	bash plugins/build.sh --guests
 
-# A plugin in another language; needs Node.js, which `make run` does not.
+# A plugin in another language; needs Node.js, which `make run` does not, and `npm ci` in its folder,
+# which the set-up of `make test` does.
 javascript:
 	node examples/hello-javascript/build.mjs target/guests/hello-javascript.wasm
 

@@ -1,12 +1,19 @@
 // Makes hello-javascript.wasm of plugin.js.
 
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const output = process.argv[2] ?? join(here, "hello-javascript.wasm");
+const componentize = join(here, "node_modules/.bin/componentize-qjs");
+
+if (!existsSync(componentize)) {
+  console.error(`componentize-qjs is not installed: run npm ci in ${here} first`);
+  process.exit(1);
+}
+mkdirSync(dirname(resolve(output)), { recursive: true });
 
 // The interface lies beside the world that uses it. Elsewhere, keep a copy of the file there.
 const dependency = join(here, "wit/deps/carillon-plugin");
@@ -17,7 +24,7 @@ copyFileSync(
 );
 
 execFileSync(
-  join(here, "node_modules/.bin/componentize-qjs"),
+  componentize,
   [
     ["--wit", join(here, "wit")],
     ["--world", "hello-javascript"],

@@ -44,6 +44,8 @@ pub struct Record {
     pub headers: Vec<(String, String)>,
     /// Where it stands; ignored when produced.
     pub position: (i32, i64),
+    /// Its own time, milliseconds since 1970; none, when produced: now.
+    pub timestamp_ms: Option<i64>,
 }
 
 impl Record {
@@ -56,6 +58,7 @@ impl Record {
             value: value.into(),
             headers: Vec::new(),
             position: (0, 0),
+            timestamp_ms: None,
         }
     }
 
@@ -300,6 +303,9 @@ pub fn send(producer: &BaseProducer, record: &Record) -> Result<()> {
         if let Some(key) = &record.key {
             message = message.key(key);
         }
+        if let Some(timestamp_ms) = record.timestamp_ms {
+            message = message.timestamp(timestamp_ms);
+        }
         match producer.send(message) {
             Ok(()) => {
                 producer.poll(Duration::ZERO);
@@ -354,6 +360,7 @@ fn read_all(consumer: &BaseConsumer, topic: &str) -> Result<Vec<Record>> {
                 })
                 .collect(),
             position: (message.partition(), message.offset()),
+            timestamp_ms: message.timestamp().to_millis(),
         });
     }
     records.sort_by_key(|record| record.position);

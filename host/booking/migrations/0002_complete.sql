@@ -14,6 +14,9 @@ ALTER TABLE users ADD COLUMN updated_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE users ADD COLUMN deleted_ms INTEGER;
 
 CREATE INDEX resources_by_kind ON resources (kind, capacity) WHERE deleted_ms IS NULL;
+-- For lists, which are in the order of ids.
+CREATE INDEX resources_of_kind ON resources (kind, id) WHERE deleted_ms IS NULL;
+CREATE INDEX resources_at_place ON resources (place, id) WHERE deleted_ms IS NULL;
 
 CREATE TABLE series (
     id              TEXT    NOT NULL PRIMARY KEY,
@@ -72,7 +75,7 @@ CREATE INDEX bookings_by_resource ON bookings (resource_id, start_ms, id);
 CREATE INDEX bookings_by_user ON bookings (user_id, start_ms, id);
 CREATE INDEX bookings_by_series ON bookings (series_id, occurrence_ms) WHERE series_id IS NOT NULL;
 CREATE INDEX bookings_held ON bookings (hold_until_ms) WHERE status = 'held';
-CREATE INDEX bookings_awaited ON bookings (start_ms) WHERE status = 'confirmed';
+CREATE INDEX bookings_awaited ON bookings (resource_id, start_ms) WHERE status = 'confirmed';
 CREATE INDEX bookings_inside ON bookings (end_ms) WHERE status = 'checked_in';
 
 -- The bookings that hold their resource. The two triggers below walk this index.
@@ -120,10 +123,13 @@ CREATE TABLE unavailabilities (
     start_ms    INTEGER NOT NULL,
     end_ms      INTEGER NOT NULL CHECK (end_ms > start_ms),
     reason      TEXT    NOT NULL,
-    created_ms  INTEGER NOT NULL
+    created_ms  INTEGER NOT NULL,
+    -- Five years. Searches for a time look this far back for those that reach into it.
+    CHECK (end_ms - start_ms <= 158112000000)
 ) STRICT;
 
 CREATE INDEX unavailabilities_by_end ON unavailabilities (resource_id, end_ms, start_ms);
+CREATE INDEX unavailabilities_by_start ON unavailabilities (resource_id, start_ms, id);
 
 CREATE TRIGGER bookings_insert_available
 BEFORE INSERT ON bookings
@@ -169,10 +175,13 @@ CREATE TABLE waitlist (
     CHECK ((booking_id IS NOT NULL) OR status IN ('waiting', 'expired', 'removed'))
 ) STRICT;
 
--- In the order in which they are asked.
-CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms, id) WHERE status = 'waiting';
+-- In the order in which they are asked; with their times, so that a place in the queue is counted
+-- in the index alone.
+CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms, id, start_ms, end_ms)
+    WHERE status = 'waiting';
 CREATE INDEX waitlist_by_start ON waitlist (start_ms) WHERE status = 'waiting';
-CREATE INDEX waitlist_by_user ON waitlist (user_id, joined_ms, id);
+CREATE INDEX waitlist_by_resource ON waitlist (resource_id, joined_ms, id) WHERE status <> 'removed';
+CREATE INDEX waitlist_by_user ON waitlist (user_id, resource_id, joined_ms, id);
 CREATE UNIQUE INDEX waitlist_by_booking ON waitlist (booking_id) WHERE booking_id IS NOT NULL;
 -- Nobody waits twice for the same.
 CREATE UNIQUE INDEX waitlist_once ON waitlist (resource_id, user_id, start_ms, end_ms)
@@ -192,7 +201,9 @@ CREATE TABLE conflicts (
     created_ms  INTEGER NOT NULL,
     resolved_ms INTEGER,
     -- What was booked instead.
-    resolved_by TEXT
+    resolved_by TEXT,
+    -- The unavailability that took the time of a booking that stands.
+    unavailability_id TEXT
 ) STRICT;
 
 CREATE INDEX conflicts_by_booking ON conflicts (booking_id) WHERE resolved_ms IS NULL;

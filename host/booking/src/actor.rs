@@ -50,6 +50,14 @@ impl Actor {
         }
     }
 
+    /// The service, for what follows from what this one has asked for: under the same correlation id.
+    pub(crate) fn service_after(&self) -> Self {
+        Self {
+            correlation_id: self.correlation_id.clone(),
+            ..Self::service()
+        }
+    }
+
     /// Whether it may deal with what belongs to this user.
     pub(crate) fn may_act_for(&self, user_id: &str) -> bool {
         self.role >= Role::Staff || self.id == user_id

@@ -9,11 +9,21 @@ mod cross_origin;
 mod etag;
 mod faults;
 mod health;
+mod limit;
+mod location;
 mod measure;
 mod openapi;
+mod profile_body;
 mod refusals;
+mod removal;
 mod request_key;
+mod resource_body;
 mod resources;
+mod shapes;
+mod unavailability;
+mod users;
+mod waitlist;
+mod waitlist_body;
 
 use std::sync::Arc;
 
@@ -27,6 +37,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use openapi::time;
 
+use self::limit::Limits;
 use crate::recorder::Recorder;
 use crate::service::Booking;
 
@@ -63,6 +74,8 @@ struct AppParts {
     booking: Booking,
     /// There if and only if callers need a token.
     required_tokens: Option<TokenVerifier>,
+    /// There if callers may not ask as often as they like.
+    limits: Option<Limits>,
     metrics: Option<PrometheusHandle>,
 }
 
@@ -81,6 +94,9 @@ pub(crate) fn router(
     let (routes, document) = OpenApiRouter::with_openapi(openapi::begun())
         .merge(bookings::routes())
         .merge(resources::routes())
+        .merge(unavailability::routes())
+        .merge(users::routes())
+        .merge(waitlist::routes())
         .merge(audit::routes())
         .merge(analytics::routes())
         .merge(health::routes())
@@ -93,13 +109,16 @@ pub(crate) fn router(
         let recorder = Recorder::start(booking.clone());
         routes = routes.route_layer(middleware::from_fn_with_state(recorder, analytics::record));
     }
-    let routes = routes
-        .route_layer(middleware::from_fn(measure::measure))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    let limits = Limits::new(config, &booking.parts().clock);
     let app = App(Arc::new(AppParts {
         booking,
         required_tokens,
+        limits,
         metrics: surroundings.metrics,
     }));
+    let routes = routes
+        .route_layer(middleware::from_fn_with_state(app.clone(), limit::limit))
+        .route_layer(middleware::from_fn(measure::measure))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     Ok(web_face(routes).layer(cross_origin).with_state(app))
 }

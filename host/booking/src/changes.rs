@@ -1,17 +1,37 @@
 //! What can be written, each change with its events and its entry of the audit record.
 
+mod accept;
 mod booking;
 mod conflicts;
 mod create;
 mod edit;
 mod freed;
+mod join;
+mod leave;
+mod overdue;
 mod people;
+mod remove;
+mod resource;
 mod seed;
 mod step;
+mod unavailable;
+mod user;
+mod waiters;
+mod waitlist;
 
+pub(crate) use accept::{AcceptHold, Accepted};
 pub(crate) use booking::{Access, NewBooking, Refused, Taken};
 pub(crate) use conflicts::{NewConflict, OpenConflict};
 pub(crate) use create::{CreateBooking, Created};
 pub(crate) use edit::{BookingEdit, EditBooking, Edited};
+pub(crate) use join::{JoinWaitlist, Joined, NewEntry};
+pub(crate) use leave::{LeaveAll, LeaveWaitlist, Left};
+pub(crate) use overdue::{Chore, Done, Due};
+pub(crate) use people::{Added, Changed};
+pub(crate) use remove::{Cleared, RemoveResource, RemoveUser, Removed, WithBookings};
+pub(crate) use resource::{CreateResource, EditResource, ResourceEdit};
 pub(crate) use seed::SeedDemo;
 pub(crate) use step::{Stepped, TakeStep};
+pub(crate) use unavailable::{Close, Closed, NewClosure, Reopen};
+pub(crate) use user::{CreateUser, EditUser, UserEdit};
+pub(crate) use waitlist::EntryAccess;

@@ -98,6 +98,20 @@ impl BookingConfig {
         Ok(())
     }
 
+    /// How long a place is held, in milliseconds.
+    pub(crate) fn hold_ms(&self) -> i64 {
+        i64::try_from(self.hold_s)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1000)
+    }
+
+    /// How long answers to requests with an `Idempotency-Key` are kept, in milliseconds.
+    pub(crate) fn answers_ms(&self) -> i64 {
+        i64::try_from(self.idempotency_s)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1000)
+    }
+
     /// The duplicate window in milliseconds.
     pub(crate) fn duplicate_window_ms(&self) -> i64 {
         i64::try_from(self.duplicate_window_s)

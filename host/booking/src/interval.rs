@@ -7,7 +7,17 @@ use crate::rfc3339;
 
 /// A stretch of time, in milliseconds since the epoch; RFC 3339 in JSON.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    sqlx::FromRow,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Interval {

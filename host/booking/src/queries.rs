@@ -1,9 +1,17 @@
 //! Reading the tables.
 
+mod closures;
+mod coming;
+mod listing;
+
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 
 use crate::interval::Interval;
 use crate::record::{BookingRecord, Resource, User};
+
+pub(crate) use closures::{ClosureFilter, closure, closures};
+pub(crate) use coming::{Owner, coming, coming_count, meeting};
+pub(crate) use listing::{ResourceFilter, resources, users};
 
 /// The longest booking, in milliseconds (31 days); the schema holds bookings to it. Whoever looks for
 /// bookings at a time looks no further back than this.
@@ -124,21 +132,6 @@ pub(crate) async fn resource(
         .bind(id)
         .fetch_optional(database)
         .await
-}
-
-/// Resources in the order of their ids, after the given one.
-pub(crate) async fn resources(
-    database: impl SqliteExecutor<'_>,
-    after: &str,
-    limit: i64,
-) -> Result<Vec<Resource>, sqlx::Error> {
-    sqlx::query_as(
-        "SELECT * FROM resources WHERE id > ? AND deleted_ms IS NULL ORDER BY id LIMIT ?",
-    )
-    .bind(after)
-    .bind(limit)
-    .fetch_all(database)
-    .await
 }
 
 /// One user.

@@ -38,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
     pub(crate) readers: SqlitePool,
+    /// This service among those that share the database.
+    pub(crate) node: String,
 }
 
 impl Booking {
@@ -77,6 +79,7 @@ impl Booking {
             clock: clock.clone(),
             writer: Writer::start(connection, clock, latest_ms),
             readers,
+            node: uuid::Uuid::now_v7().to_string(),
         })))
     }
 

@@ -135,3 +135,72 @@ impl RequestAnswered<'_> {
         );
     }
 }
+
+/// A place is held for somebody from a waitlist. Holds are counted as they are written: one whose
+/// commit fails, which takes a broken disk, is counted too.
+pub(crate) struct HoldGiven;
+
+impl HoldGiven {
+    pub(crate) fn emit(&self) {
+        metrics::counter!("carillon_holds_given_total").increment(1);
+    }
+}
+
+/// What was held is booked.
+pub(crate) struct HoldAccepted;
+
+impl HoldAccepted {
+    pub(crate) fn emit(&self) {
+        metrics::counter!("carillon_holds_accepted_total").increment(1);
+    }
+}
+
+/// What was held is free again.
+pub(crate) struct HoldEnded {
+    /// `hold.expired` or `hold.returned`.
+    pub(crate) how: &'static str,
+}
+
+impl HoldEnded {
+    pub(crate) fn emit(&self) {
+        metrics::counter!("carillon_holds_ended_total", "how" => self.how).increment(1);
+    }
+}
+
+/// How many wait.
+pub(crate) struct Waiting {
+    pub(crate) entries: i64,
+}
+
+impl Waiting {
+    #[allow(clippy::cast_precision_loss)] // a gauge needs no more than 53 bits
+    pub(crate) fn emit(&self) {
+        metrics::gauge!("carillon_waitlist_waiting").set(self.entries as f64);
+    }
+}
+
+/// Something was due and is done.
+pub(crate) struct SweepDone {
+    /// Which kind of thing.
+    pub(crate) kind: &'static str,
+    pub(crate) rows: u64,
+}
+
+impl SweepDone {
+    pub(crate) fn emit(&self) {
+        metrics::counter!("carillon_sweep_rows_total", "kind" => self.kind).increment(self.rows);
+        tracing::debug!(kind = self.kind, rows = self.rows, "swept");
+    }
+}
+
+/// Something was due and could not be done.
+pub(crate) struct SweepFailed<'a> {
+    pub(crate) error: &'a dyn std::fmt::Display,
+}
+
+impl SweepFailed<'_> {
+    pub(crate) fn emit(&self) {
+        metrics::counter!("carillon_sweep_failures_total").increment(1);
+        tracing::error!(error = %self.error, "a sweep failed; what is due is tried again");
+    }
+}

@@ -236,13 +236,15 @@ fn readiness(
     move || pipeline().err().into_iter().collect()
 }
 
-/// The booking API and its relay.
+/// The booking API, its relay and its sweeper.
 struct BookingParts {
     booking: Booking,
     surroundings: Surroundings,
     producer: Producer,
     relay: JoinHandle<()>,
-    stop_relay: watch::Sender<bool>,
+    sweeper: JoinHandle<()>,
+    /// Stops both.
+    stop_work: watch::Sender<bool>,
 }
 
 impl BookingParts {
@@ -267,9 +269,10 @@ impl BookingParts {
         if demo && booking.seed_demo().await? {
             tracing::info!("filled the empty store with rooms and users to try");
         }
-        let (stop_relay, relay_stops) = watch::channel(false);
+        let (stop_work, work_stops) = watch::channel(false);
+        let sweeper = tokio::spawn(booking.sweeper(work_stops.clone()));
         let relay =
-            tokio::spawn(booking.relay(producer.clone(), RelaySettings::default(), relay_stops));
+            tokio::spawn(booking.relay(producer.clone(), RelaySettings::default(), work_stops));
         let surroundings = Surroundings {
             tokens: Some(TokenVerifier::new(tokens)?),
             metrics: Some(metrics.clone()),
@@ -279,7 +282,8 @@ impl BookingParts {
             surroundings,
             producer,
             relay,
-            stop_relay,
+            sweeper,
+            stop_work,
         })
     }
 
@@ -289,7 +293,8 @@ impl BookingParts {
             .booking
             .serve(listener, self.surroundings, stopped(stop))
             .await;
-        self.stop_relay.send_replace(true);
+        self.stop_work.send_replace(true);
+        self.sweeper.await?;
         self.relay.await?;
         let producer = self.producer;
         tokio::task::spawn_blocking(move || producer.flush(FLUSH_PATIENCE)).await?;

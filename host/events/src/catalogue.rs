@@ -1,7 +1,8 @@
 //! Every kind of event that Carillon knows, as data.
 //!
-//! A kind is here because one of the two seed documents or the sample events name it. Where they
-//! spell it differently, the longer spelling of the second document is canonical (except
+//! A kind is here because one of the two seed documents or the sample events name it; only
+//! `user.deleted` is Carillon's own, since whoever keeps profiles has to hear of their end. Where the
+//! documents spell a kind differently, the longer spelling of the second is canonical (except
 //! `waitlist.joined`, which says who did it) and the other is an alias.
 
 use std::sync::LazyLock;
@@ -310,6 +311,7 @@ static KINDS: &[KindEntry] = &[
     },
     user("user.created", "A user was registered."),
     user("user.updated", "A user's profile was changed."),
+    user("user.deleted", "A user was removed."),
     resource("resource.created", "A resource was added."),
     resource("resource.updated", "A resource was changed."),
     resource(

@@ -62,6 +62,12 @@ impl Batch {
         }
     }
 
+    /// Leaves out what comes from an offset on.
+    pub(crate) fn end_at(&mut self, offset: i64) {
+        self.items.retain(|item| item.record.offset < offset);
+        self.next = offset;
+    }
+
     pub(crate) fn source(&self, item: &Item) -> Source {
         Source {
             log: self.log,

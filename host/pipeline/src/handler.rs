@@ -190,6 +190,23 @@ impl Handler {
         self.plugin.gate.is_open() && !self.reaches_out()
     }
 
+    /// The host panicked over an event: a fault of who was to take it.
+    pub(crate) fn panicked(&self, item: Option<&Item>, reason: &str) {
+        let decoded = item.and_then(|item| Some((item, item.content.as_ref().ok()?)));
+        match &self.role {
+            Role::Shadow(rule) => rule.fault(reason),
+            Role::Shared(canary)
+                if decoded
+                    .is_some_and(|(item, decoded)| canary.takes(&self.name, item, decoded)) =>
+            {
+                canary.rule.fault(reason);
+            }
+            // What a version did that has given way says nothing about its successor.
+            _ if self.is_retired() => {}
+            _ => self.plugin.gate.fault(reason),
+        }
+    }
+
     /// Another version has taken its place: long runs end before their next event.
     pub(crate) fn retire(&self) {
         self.activity.retired.store(true, Ordering::Release);

@@ -179,7 +179,7 @@ pub(crate) fn asked(engine: &Engine, component: &Component) -> Vec<String> {
 }
 
 /// `package:name/interface@version` in two.
-fn split(name: &str) -> (&str, &str) {
+pub(crate) fn split(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
 }
 

@@ -132,6 +132,14 @@ impl Guest {
         }
     }
 
+    /// A reason, with what the guest last complained about.
+    pub(crate) fn with_last_error(&mut self, reason: String) -> String {
+        match self.last_error.take() {
+            Some(line) => format!("{reason}; its last error line was: {line}"),
+            None => reason,
+        }
+    }
+
     /// A call of the host lifted this much out of the guest.
     pub(crate) fn lifted(&mut self, bytes: usize) {
         self.output_bytes = self.output_bytes.max(bytes);

@@ -52,7 +52,7 @@ impl log::Host for Guest {
 }
 
 /// A line must stay one line, whatever the guest puts into it.
-fn one_line(text: &str, bytes: usize) -> String {
+pub(crate) fn one_line(text: &str, bytes: usize) -> String {
     text[..text.floor_char_boundary(bytes)].replace(char::is_control, " ")
 }
 

@@ -173,9 +173,14 @@ impl Sandbox {
         limits
     }
 
-    /// What a binary says of itself, and which shape of its state it writes.
+    /// What a binary says of itself, and which shape of its state it writes. Its grants are found by
+    /// the name that it says, so here it has as much room as any plugin can be granted.
     fn describe(&self, pre: &bindings::PluginPre<Guest>) -> Result<(Description, u32), Refusal> {
-        let limits = self.grantable("unnamed", Limits::default());
+        let limits = Limits {
+            memory_bytes: self.inner.config.max_memory_bytes,
+            table_elements: self.inner.config.max_table_elements,
+            ..Limits::default()
+        };
         let tenant = Arc::new(Tenant::new("unnamed".into(), limits));
         let failed = |fault: Fault| Refusal::Describe(fault.to_string());
         // Before the instance is made: what runs at its start is the guest's code, too.

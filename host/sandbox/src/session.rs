@@ -103,7 +103,8 @@ impl<'a> Session<'a> {
         let limits = self.plugin.limits();
         let reusable = call.answer.is_ok()
             && limits.isolation == Isolation::Warm
-            && live.calls < limits.calls_per_instance;
+            && live.calls < limits.calls_per_instance
+            && live.store.data().system.is_reusable();
         if reusable {
             self.live = Some(live);
         }
@@ -161,8 +162,10 @@ impl Live {
             .plugin
             .carillon_plugin_handler()
             .call_describe(&mut self.store);
-        self.store.data_mut().describing = false;
-        said.map_err(|error| fault(&mut self.store, &error))
+        let guest = self.store.data_mut();
+        guest.describing = false;
+        guest.end_lines();
+        said.map_err(|error| fault(guest, &error))
     }
 
     fn handle(
@@ -186,7 +189,7 @@ impl Live {
                 guest.lifted(lifted_bytes(&said));
                 check_answer(said, guest.limits())
             }
-            Err(error) => Err(fault(&mut self.store, &error)),
+            Err(error) => Err(fault(self.store.data_mut(), &error)),
         };
         let took = began.elapsed();
         Call {
@@ -222,8 +225,10 @@ pub(crate) fn state_version(
     store.data_mut().describing = true;
     store.set_epoch_deadline(1);
     let said = function.call(&mut store, ());
+    let guest = store.data_mut();
+    guest.end_lines();
     said.map(|(version,)| version)
-        .map_err(|error| failed(fault(&mut store, &error)))
+        .map_err(|error| failed(fault(guest, &error)))
 }
 
 /// Makes an instance; where the pool is full, idle ones make room for it.
@@ -234,39 +239,43 @@ fn instantiate<T>(
 ) -> Result<(Store<Guest>, T), Fault> {
     loop {
         let mut store = store(sandbox, Guest::new(Arc::clone(tenant)));
-        let error = match make(&mut store) {
+        let made = make(&mut store);
+        let guest = store.data_mut();
+        // What it prints at its start is not to run into the lines of its first event.
+        guest.end_lines();
+        let error = match made {
             Ok(made) => return Ok((store, made)),
             Err(error) => error,
         };
         if error.is::<PoolConcurrencyLimitError>() && sandbox.inner.warm.drop_oldest() {
             continue;
         }
-        let fault = store.data_mut().fault.take();
-        return Err(fault.unwrap_or_else(|| Fault::Instance(root_cause(&error))));
+        return Err(explained(guest, root_cause(&error), Fault::Instance));
     }
 }
 
-/// What the host knows about a failure tells more than the trap that follows from it.
-fn fault(store: &mut Store<Guest>, error: &wasmtime::Error) -> Fault {
+fn fault(guest: &mut Guest, error: &wasmtime::Error) -> Fault {
     if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
         return Fault::Stack;
     }
     let reason = root_cause(error);
-    let guest = store.data_mut();
     // The engine has no public type for it; a test holds the words.
     if reason.contains("fuel allocated for hostcalls") {
         return Fault::Output {
             limit_bytes: guest.limits().output_bytes,
         };
     }
+    explained(guest, reason, Fault::Trap)
+}
+
+/// What the host knows about a failure tells more than the trap that follows from it, and so does
+/// what the guest complained about before.
+fn explained(guest: &mut Guest, reason: String, otherwise: fn(String) -> Fault) -> Fault {
     guest.end_lines();
-    if let Some(fault) = guest.fault.take() {
-        return fault;
+    match guest.fault.take() {
+        Some(fault) => fault,
+        None => otherwise(guest.with_last_error(reason)),
     }
-    Fault::Trap(match guest.last_error.take() {
-        Some(line) => format!("{reason}; its last error line was: {line}"),
-        None => reason,
-    })
 }
 
 /// A store whose guest is held to its limits.

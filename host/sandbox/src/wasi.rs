@@ -19,6 +19,7 @@ use wasmtime::Result;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType};
 
+use crate::component;
 use crate::guest::Guest;
 
 pub(crate) use system::System;
@@ -58,9 +59,11 @@ const INTERFACES: [(&str, Define); 27] = [
     ("wasi:sockets/udp-create-socket", empty::udp_create_socket),
 ];
 
-/// Whether an import is one of these, whatever its patch.
+/// Whether an import is one of these, whatever its patch. What came before 0.2.0 (`0.2.0-rc-…`) is
+/// something else.
 pub(crate) fn offers(interface: &str, version: &str) -> bool {
-    version.starts_with("0.2.") && INTERFACES.iter().any(|(name, _)| *name == interface)
+    let is_known = INTERFACES.iter().any(|(name, _)| *name == interface);
+    is_known && version.starts_with("0.2.") && !version.contains('-')
 }
 
 /// Gives a component the interfaces that it imports, by the names that it has for them.
@@ -69,7 +72,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>, component: &Component) -
     // First everything as a trap, then what can be called in its place.
     linker.allow_shadowing(true);
     for (import, item) in component.component_type().imports(engine) {
-        let interface = import.split_once('@').map_or(import, |(name, _)| name);
+        let (interface, _) = component::split(import);
         let known = INTERFACES.iter().find(|(name, _)| *name == interface);
         let (Some((_, define)), ComponentItem::ComponentInstance(imported)) = (known, item.ty)
         else {
@@ -78,7 +81,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>, component: &Component) -
         let mut instance = linker.instance(import)?;
         for (name, item) in imported.exports(engine) {
             match item.ty {
-                ComponentItem::ComponentFunc(_) => trap(&mut instance, import, name)?,
+                ComponentItem::ComponentFunc(_) => missing(&mut instance, import, name)?,
                 ComponentItem::Resource(_) => resource(&mut instance, name)?,
                 _ => {}
             }
@@ -88,17 +91,19 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>, component: &Component) -
     Ok(())
 }
 
-fn trap(instance: &mut LinkerInstance<'_, Guest>, interface: &str, name: &str) -> Result<()> {
+/// A function that ends the call, of whatever type the component declares. It touches neither what
+/// is given nor the room for results: there may be none.
+fn missing(instance: &mut LinkerInstance<'_, Guest>, interface: &str, name: &str) -> Result<()> {
     let reason = format!("it called {name} of {interface}, and its system is empty");
     instance.func_new(name, move |mut context, _, _, _| {
-        Err(context.data_mut().ended(reason.clone()))
+        Err(context.data_mut().end_call(&reason))
     })
 }
 
 /// The type of a handle. An interface that uses a type of another names it, too, so it is known
 /// by its name alone, which in WASI stands for one type.
 fn resource(instance: &mut LinkerInstance<'_, Guest>, name: &str) -> Result<()> {
-    let (resource, is_counted) = match name {
+    let resource = match name {
         "pollable" => {
             return instance.resource(
                 name,
@@ -109,20 +114,21 @@ fn resource(instance: &mut LinkerInstance<'_, Guest>, name: &str) -> Result<()> 
                 },
             );
         }
-        "input-stream" => (ResourceType::host::<io::InputStream>(), true),
-        "output-stream" => (ResourceType::host::<io::OutputStream>(), true),
-        "error" => (ResourceType::host::<io::IoError>(), false),
-        "network" => (ResourceType::host::<empty::Network>(), true),
-        "descriptor" => (ResourceType::host::<empty::Descriptor>(), false),
-        "terminal-input" => (ResourceType::host::<empty::TerminalInput>(), false),
-        "terminal-output" => (ResourceType::host::<empty::TerminalOutput>(), false),
+        "input-stream" => ResourceType::host::<io::InputStream>(),
+        "output-stream" => ResourceType::host::<io::OutputStream>(),
+        "error" => ResourceType::host::<io::IoError>(),
+        "network" => ResourceType::host::<empty::Network>(),
+        "resolve-address-stream" => ResourceType::host::<empty::ResolveAddressStream>(),
+        "tcp-socket" => ResourceType::host::<empty::TcpSocket>(),
+        "udp-socket" => ResourceType::host::<empty::UdpSocket>(),
+        "descriptor" => ResourceType::host::<empty::Descriptor>(),
+        "terminal-input" => ResourceType::host::<empty::TerminalInput>(),
+        "terminal-output" => ResourceType::host::<empty::TerminalOutput>(),
         // Nothing gives one away.
-        _ => (ResourceType::host::<()>(), false),
+        _ => ResourceType::host::<()>(),
     };
-    instance.resource(name, resource, move |mut context, _| {
-        if is_counted {
-            context.data_mut().handle_dropped();
-        }
+    instance.resource(name, resource, |mut context, _| {
+        context.data_mut().handle_dropped();
         Ok(())
     })
 }

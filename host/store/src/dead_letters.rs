@@ -153,7 +153,8 @@ pub(crate) const SELECT: &str =
     l.topic, l.cluster, COALESCE(v.version, '')
     FROM dead_letters d JOIN logs l ON l.id = d.log_id LEFT JOIN plugin_versions v ON v.id = d.version_id";
 
-pub(crate) const BETWEEN: &str = "SELECT record_offset, id FROM dead_letters
+/// Which dead letters of a plugin come from a stretch of a log, with the offsets of their records.
+pub(crate) const OF_STRETCH: &str = "SELECT record_offset, id FROM dead_letters
     WHERE log_id = ? AND partition = ? AND record_offset >= ? AND record_offset < ? AND plugin_id = ?";
 
 impl Store {
@@ -238,7 +239,7 @@ impl Store {
         partition: i32,
         offsets: Range<i64>,
     ) -> Result<Vec<(i64, DeadLetterRow)>, StoreError> {
-        let rows: Vec<(i64, i64)> = sqlx::query_as(BETWEEN)
+        let rows: Vec<(i64, i64)> = sqlx::query_as(OF_STRETCH)
             .bind(log.0)
             .bind(partition)
             .bind(offsets.start)

@@ -13,6 +13,7 @@ use crate::entry::Priority;
 use crate::error::StoreError;
 use crate::identity::{LogId, NotificationId, PluginId, VersionId};
 use crate::open::Store;
+use crate::portion::fitting;
 use crate::share::Outcome;
 
 /// All that is stored of a notification or a withdrawal.
@@ -134,8 +135,9 @@ impl Store {
         row.map(|row| self.notification_record(&row)).transpose()
     }
 
-    /// The notifications and withdrawals of a plugin that follow from the records between two
-    /// offsets, the second left out, in the order of the log.
+    /// The notifications of a plugin that follow from the records between two offsets, the second
+    /// left out, and the offset up to which these are all: where they are large, it lies before the
+    /// second (8 MiB at once, but one record's at least).
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -145,21 +147,31 @@ impl Store {
         log: LogId,
         partition: i32,
         offsets: Range<i64>,
-    ) -> Result<Vec<NotificationRecord>, StoreError> {
-        let rows = sqlx::query(AssertSqlSafe(format!(
-            "{NOTIFICATIONS} WHERE {BETWEEN_RECORDS} ORDER BY n.record_offset"
-        )))
-        .bind(log.0)
-        .bind(partition)
-        .bind(offsets.start)
-        .bind(offsets.end)
-        .bind(plugin.0)
-        .fetch_all(&self.inner.readers)
-        .await
-        .map_err(StoreError::database("read the notifications of a stretch"))?;
-        rows.iter()
-            .map(|row| self.notification_record(row))
-            .collect()
+    ) -> Result<(Vec<NotificationRecord>, i64), StoreError> {
+        let failed = || StoreError::database("read the notifications of a stretch");
+        let sizes: Vec<(i64, i64)> = sqlx::query_as(SIZES_OF_STRETCH)
+            .bind(log.0)
+            .bind(partition)
+            .bind(offsets.start)
+            .bind(offsets.end)
+            .bind(plugin.0)
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(failed())?;
+        let end = sizes
+            .get(fitting(&sizes).count())
+            .map_or(offsets.end, |(offset, _)| *offset);
+        let rows = sqlx::query(AssertSqlSafe(format!("{NOTIFICATIONS} WHERE {OF_STRETCH}")))
+            .bind(log.0)
+            .bind(partition)
+            .bind(offsets.start)
+            .bind(end)
+            .bind(plugin.0)
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(failed())?;
+        let notifications = rows.iter().map(|row| self.notification_record(row));
+        Ok((notifications.collect::<Result<_, _>>()?, end))
     }
 
     /// The notifications and withdrawals that follow from a record, in the order of their
@@ -316,9 +328,16 @@ pub(crate) const NOTIFICATIONS: &str =
     LEFT JOIN plugin_versions v ON v.id = n.version_id";
 
 /// Which notifications of a plugin follow from a stretch of a log.
-pub(crate) const BETWEEN_RECORDS: &str =
+pub(crate) const OF_STRETCH: &str =
     "n.log_id = ? AND n.partition = ? AND n.record_offset >= ? AND n.record_offset < ?
-    AND n.plugin_id = ?";
+    AND n.plugin_id = ? AND n.withdraws = 0";
+
+/// About how many bytes the notifications of [`OF_STRETCH`] take, record by record.
+pub(crate) const SIZES_OF_STRETCH: &str =
+    "SELECT n.record_offset, SUM(1024 + OCTET_LENGTH(n.body) + COALESCE(OCTET_LENGTH(n.data), 0))
+    FROM notifications n
+    WHERE n.log_id = ? AND n.partition = ? AND n.record_offset >= ? AND n.record_offset < ?
+    AND n.plugin_id = ? AND n.withdraws = 0 GROUP BY n.record_offset ORDER BY n.record_offset";
 
 /// Which notifications follow from a record.
 pub(crate) const OF_RECORD: &str = "n.log_id = ? AND n.partition = ? AND n.record_offset = ?";

@@ -1,6 +1,7 @@
 //! Uses the system that components from other languages expect, as `eventData.do` says, and tells
-//! what it found: `look`, `sleep`, `timers`, `print`, `exit`, `hoard`, `poll-nothing`,
-//! `sleep-for-ever`, `random-flood`. Anything else only tells of the event.
+//! what it found: `look`, `sleep`, `timers`, `print`, `exit`, `keep` (as many handles as `count`
+//! says), `hoard`, `hoard-streams`, `poll-nothing`, `sleep-for-ever`, `random-most`, `random-flood`,
+//! `write-most`, `write-flood`. Anything else only tells of the event.
 
 use carillon_guests::{echo, field};
 use carillon_plugin::prelude::*;
@@ -48,17 +49,30 @@ fn handle(event: Event) -> Result<Vec<Action>, Failure> {
             exit::exit(Err(()));
             String::new()
         }
+        "keep" => {
+            let count = field(&event, "count").as_u64().unwrap_or_default();
+            // What is forgotten is never dropped.
+            (0..count).for_each(|_| std::mem::forget(monotonic_clock::subscribe_duration(0)));
+            count.to_string()
+        }
         "hoard" => {
             let held: Vec<_> = (0..100_000)
                 .map(|_| monotonic_clock::subscribe_duration(HOUR_NS))
                 .collect();
             held.len().to_string()
         }
+        "hoard-streams" => {
+            let held: Vec<_> = (0..100_000).map(|_| stdout::get_stdout()).collect();
+            held.len().to_string()
+        }
         "poll-nothing" => format!("{:?}", poll::poll(&[])),
         "sleep-for-ever" => loop {
             monotonic_clock::subscribe_duration(HOUR_NS).block();
         },
-        "random-flood" => random::get_random_bytes(1 << 40).len().to_string(),
+        "random-most" => random::get_random_bytes(65_536).len().to_string(),
+        "random-flood" => random::get_random_bytes(65_537).len().to_string(),
+        "write-most" => written(4_096),
+        "write-flood" => written(4_097),
         _ => return Ok(echo(&event)),
     };
     let notification = Notification::to_user(event.require_user()?)
@@ -123,6 +137,15 @@ fn print() -> String {
     write(&stderr::get_stderr(), b"a complaint\n");
     write(&stdout::get_stdout(), b"its end\n\nthree");
     "printed".to_owned()
+}
+
+/// Whether so many bytes could be written at once.
+fn written(bytes: usize) -> String {
+    let line = [b'x'].repeat(bytes);
+    stdout::get_stdout()
+        .blocking_write_and_flush(&line)
+        .is_ok()
+        .to_string()
 }
 
 fn write(stream: &system::wasi::io::streams::OutputStream, bytes: &[u8]) {

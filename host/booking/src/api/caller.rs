@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::Extensions;
 use axum::http::request::Parts;
 use carillon_web::{Claims, CorrelationId, Problem, authenticate};
 
@@ -81,18 +82,27 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, App(app): &App) -> Result<Self, Problem> {
-        let origin = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|ConnectInfo(address)| address.ip());
-        match &app.required_tokens {
-            None => Ok(Caller::anybody(origin)),
-            Some(verifier) => {
-                let claims = authenticate(&parts.headers, verifier)?;
-                Ok(Caller::bearer(claims, origin))
-            }
-        }
+        let origin = origin(&parts.extensions);
+        let Some(verifier) = &app.required_tokens else {
+            return Ok(Caller::anybody(origin));
+        };
+        let claims = match parts.extensions.remove::<Verified>() {
+            Some(Verified(claims)) => claims,
+            None => authenticate(&parts.headers, verifier)?,
+        };
+        Ok(Caller::bearer(claims, origin))
     }
+}
+
+/// The claims of a token that a layer has checked already: signatures cost time.
+#[derive(Debug, Clone)]
+pub(super) struct Verified(pub(super) Claims);
+
+/// The address that a request came from.
+pub(super) fn origin(extensions: &Extensions) -> Option<IpAddr> {
+    extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|ConnectInfo(address)| address.ip())
 }
 
 #[cfg(test)]

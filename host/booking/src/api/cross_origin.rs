@@ -36,6 +36,11 @@ pub(super) fn layer(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("idempotency-key"),
             correlation::HEADER,
         ])
-        .expose_headers([header::LOCATION, header::ETAG, correlation::HEADER])
+        .expose_headers([
+            header::LOCATION,
+            header::ETAG,
+            header::RETRY_AFTER,
+            correlation::HEADER,
+        ])
         .max_age(MAX_AGE)
 }

@@ -1,21 +1,34 @@
 //! The handlers of `/resources`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
-use carillon_web::{Cursor, Page, Problem, QueryParams};
+use axum::response::Response;
+use carillon_web::{CorrelationId, Cursor, JsonBody, Page, PathParams, Problem, QueryParams};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::Caller;
+use super::etag::{IfMatch, Versioned};
+use super::location::created;
 use super::openapi::page;
+use super::removal::{self, Removal, WentAlong, added, changed};
+use super::request_key::{IdempotencyKey, once};
+use super::resource_body::{ResourceBody, ResourcePatch};
 use super::{App, PageSize};
-use crate::queries;
+use crate::actor::Role;
+use crate::changes::{CreateResource, EditResource, RemoveResource};
+use crate::idempotency::Idempotent;
+use crate::queries::{self, ResourceFilter};
 use crate::record::Resource;
 
 /// What this part answers to, and its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show, edit, remove))
 }
 
 /// The query of `GET /resources`.
@@ -23,6 +36,13 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
+    /// Only those of this kind.
+    kind: Option<String>,
+    /// Only those at this place.
+    place: Option<String>,
+    /// Only those that take at least so many people.
+    #[param(minimum = 1)]
+    capacity: Option<i64>,
     /// How many items a page has: 50 unless asked, 200 at most.
     #[param(value_type = Option<u32>, minimum = 1)]
     #[serde(default)]
@@ -38,20 +58,125 @@ page!(
 );
 
 /// What can be booked, by id
-#[utoipa::path(get, path = "/resources", tag = "resources", params(Listing),
-    responses((status = 200, body = ResourcePage)))]
+#[utoipa::path(get, path = "/resources", tag = "resources", params(Listing), responses((status = 200, body = ResourcePage)))]
 pub(super) async fn list(
     State(App(app)): State<App>,
     _caller: Caller,
     QueryParams(listing): QueryParams<Listing>,
 ) -> Result<Json<Page<Resource>>, Problem> {
-    let after = listing
-        .cursor
-        .map_or_else(String::new, |Cursor(after)| after);
-    let rows = queries::resources(&app.booking.parts().readers, &after, listing.limit.rows())
+    let filter = ResourceFilter {
+        kind: listing.kind,
+        place: listing.place,
+        capacity: listing.capacity,
+        after: listing
+            .cursor
+            .map_or_else(String::new, |Cursor(after)| after),
+    };
+    let rows = queries::resources(&app.booking.parts().readers, &filter, listing.limit.rows())
         .await
         .map_err(Problem::internal)?;
     Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
         last.id.clone()
     })))
+}
+
+/// Add a resource
+#[utoipa::path(post, path = "/resources", tag = "resources", request_body = ResourceBody, params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")), responses((status = 201, body = Resource)))]
+pub(super) async fn create(
+    State(App(app)): State<App>,
+    caller: Caller,
+    correlation: CorrelationId,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody<ResourceBody>,
+) -> Result<Response, Problem> {
+    caller.needs(Role::Admin, "Making a resource")?;
+    let resource = body.checked()?;
+    let what = named(&resource.id);
+    let change = Idempotent {
+        change: CreateResource {
+            config: Arc::clone(&app.booking.parts().config),
+            by: caller.actor(&correlation),
+            resource,
+        },
+        key: key.of(&caller, "/resources", &body),
+    };
+    let resource = added(
+        &what,
+        once(app.booking.parts().writer.write(change).await?)?,
+    )?;
+    let id = resource.id.clone();
+    Ok(created(&["resources", &id], versioned(resource)))
+}
+
+/// One resource
+#[utoipa::path(get, path = "/resources/{id}", tag = "resources", params(("id" = String, Path)), responses((status = 200, body = Resource)))]
+pub(super) async fn show(
+    State(App(app)): State<App>,
+    _caller: Caller,
+    PathParams(id): PathParams<String>,
+) -> Result<Versioned<Resource>, Problem> {
+    let resource = queries::resource(&app.booking.parts().readers, &id)
+        .await
+        .map_err(Problem::internal)?;
+    resource.map(versioned).ok_or_else(|| no_resource(&id))
+}
+
+/// Change a resource; bookings that stand keep what they have
+#[utoipa::path(patch, path = "/resources/{id}", tag = "resources", request_body = ResourcePatch, params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *")), responses((status = 200, body = Resource)))]
+pub(super) async fn edit(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(id): PathParams<String>,
+    correlation: CorrelationId,
+    if_match: IfMatch,
+    JsonBody(patch): JsonBody<ResourcePatch>,
+) -> Result<Versioned<Resource>, Problem> {
+    caller.needs(Role::Admin, "Changing a resource")?;
+    let what = named(&id);
+    let change = EditResource {
+        config: Arc::clone(&app.booking.parts().config),
+        by: caller.actor(&correlation),
+        versions: if_match.required()?,
+        edit: patch.checked()?,
+        id,
+    };
+    let edited = app.booking.parts().writer.write(change).await?;
+    changed(&what, edited).map(versioned)
+}
+
+/// Delete a resource
+#[utoipa::path(delete, path = "/resources/{id}", tag = "resources", params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *"), Removal), responses((status = 200, body = WentAlong)))]
+pub(super) async fn remove(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(id): PathParams<String>,
+    correlation: CorrelationId,
+    if_match: IfMatch,
+    QueryParams(removal): QueryParams<Removal>,
+) -> Result<Response, Problem> {
+    caller.needs(Role::Admin, "Deleting a resource")?;
+    let what = named(&id);
+    let change = RemoveResource {
+        config: Arc::clone(&app.booking.parts().config),
+        by: caller.actor(&correlation),
+        versions: if_match.required()?,
+        bookings: removal.bookings(),
+        id,
+    };
+    removal::removed(&what, app.booking.parts().writer.write(change).await?)
+}
+
+fn versioned(resource: Resource) -> Versioned<Resource> {
+    Versioned {
+        version: resource.version,
+        body: resource,
+    }
+}
+
+fn named(id: &str) -> String {
+    format!("Resource {id:?}")
+}
+
+pub(super) fn no_resource(id: &str) -> Problem {
+    removal::missing(&named(id))
 }

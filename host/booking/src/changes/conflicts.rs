@@ -6,6 +6,7 @@ use crate::alternatives::Alternative;
 use crate::error::WriteError;
 use crate::events;
 use crate::interval::Interval;
+use crate::queries;
 use crate::record::{BookingRecord, Resource};
 use crate::work::Work;
 
@@ -96,15 +97,28 @@ impl Work<'_> {
     }
 
     /// Resolves what a booking that stands was in conflict with, once it was moved or has ended.
+    /// One that was only cut short may still stand where its resource cannot be used.
     pub(crate) async fn resolve_conflicts_of(
         &mut self,
         booking: &BookingRecord,
     ) -> Result<(), WriteError> {
-        let open: Vec<OpenConflict> =
-            sqlx::query_as("SELECT * FROM conflicts WHERE booking_id = ? AND resolved_ms IS NULL")
-                .bind(&booking.id)
-                .fetch_all(&mut *self.connection)
-                .await?;
+        let is_closed = booking.status.holds_its_time()
+            && !queries::unavailable(
+                &mut *self.connection,
+                &booking.resource_id,
+                booking.interval(),
+                1,
+            )
+            .await?
+            .is_empty();
+        let open: Vec<OpenConflict> = sqlx::query_as(
+            "SELECT * FROM conflicts
+             WHERE booking_id = ? AND resolved_ms IS NULL AND (unavailability_id IS NULL OR NOT ?)",
+        )
+        .bind(&booking.id)
+        .bind(is_closed)
+        .fetch_all(&mut *self.connection)
+        .await?;
         for conflict in open {
             self.resolve_conflict(&conflict, booking).await?;
         }

@@ -106,11 +106,10 @@ impl Work<'_> {
         if booking == before {
             return Ok(Edited::Booking(before));
         }
-        if is_moved || booking.attendees_count > before.attendees_count {
-            if let Err(refused) = self.check(&resource, booking.interval(), booking.attendees_count)
-            {
-                return Ok(Edited::Refused(refused));
-            }
+        if (is_moved || booking.attendees_count > before.attendees_count)
+            && let Err(refused) = self.check(&resource, booking.interval(), booking.attendees_count)
+        {
+            return Ok(Edited::Refused(refused));
         }
         // Who moves to another resource asks for its approval, too.
         if booking.resource_id != before.resource_id && before.status != Status::CheckedIn {

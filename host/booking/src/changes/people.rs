@@ -1,11 +1,50 @@
-//! Resources and users: adding them.
+//! Resources and users: adding them, and what else their changes have in common.
 
 use carillon_events::Topic;
+use serde::{Deserialize, Serialize};
 
 use crate::error::WriteError;
 use crate::events;
 use crate::record::{Resource, User};
 use crate::work::{Subject, Work, json};
+
+/// What became of something that was to be added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Added<T> {
+    /// It is there.
+    New(T),
+    /// Another one has its id.
+    Exists,
+    /// Another one had its id, and what happened to that one still names it.
+    WasDeleted,
+}
+
+/// What became of something that was to be changed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Changed<T> {
+    /// As it is now.
+    Now(T),
+    /// There is none with this id.
+    Missing,
+    /// It was changed since the caller has seen it.
+    OtherVersion(i64),
+}
+
+/// The one that is there, if it is at a version that the caller has seen.
+pub(super) fn seen<T>(
+    found: Option<T>,
+    versions: Option<&[i64]>,
+    version: impl Fn(&T) -> i64,
+) -> Changed<T> {
+    let Some(found) = found else {
+        return Changed::Missing;
+    };
+    let at = version(&found);
+    match versions {
+        Some(versions) if !versions.contains(&at) => Changed::OtherVersion(at),
+        _ => Changed::Now(found),
+    }
+}
 
 impl Work<'_> {
     pub(crate) async fn add_resource(&mut self, resource: &Resource) -> Result<(), WriteError> {

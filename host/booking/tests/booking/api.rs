@@ -321,7 +321,12 @@ async fn the_api_describes_itself_whole_and_can_be_tried() {
     let running = Running::new().await;
     let document = running.get("/openapi.json").await.json();
     let paths = document["paths"].as_object().unwrap();
-    for path in ["/bookings", "/bookings/{id}", "/bookings/{id}/check-in", "/audit/export"] {
+    for path in [
+        "/bookings",
+        "/bookings/{id}",
+        "/bookings/{id}/check-in",
+        "/audit/export",
+    ] {
         assert!(paths.contains_key(path), "{path}");
     }
     for (path, operations) in paths {

@@ -27,7 +27,7 @@ impl Running {
     }
 
     /// Rules for `room-1`, past the service.
-    async fn rule(&self, rules: &Value) {
+    pub(crate) async fn rule(&self, rules: &Value) {
         sqlx::query("UPDATE resources SET rules = ? WHERE id = 'room-1'")
             .bind(rules.to_string())
             .execute(&mut connect(self.folder.path()).await)

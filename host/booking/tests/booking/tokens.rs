@@ -19,7 +19,7 @@ fn config() -> BookingConfig {
     }
 }
 
-async fn running() -> Running {
+pub(crate) async fn running() -> Running {
     let tokens = TokenVerifier::new(&TokenConfig {
         hmac_secret: Some(SECRET.into()),
         ..TokenConfig::default()
@@ -32,7 +32,13 @@ async fn running() -> Running {
     Running::with(config(), surroundings).await
 }
 
-async fn call(running: &Running, user: &str, method: &str, path: &str, body: &Value) -> Answer {
+pub(crate) async fn call(
+    running: &Running,
+    user: &str,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> Answer {
     let roles = if user == "boss" {
         vec!["admin".to_owned()]
     } else {

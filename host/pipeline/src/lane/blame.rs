@@ -7,21 +7,24 @@ use carillon_store::{Decision, Outcome, Share, ShareError};
 
 use super::{End, Lane};
 use crate::batch::{Batch, Why};
-use crate::plan::{RunResult, Stop, StopCause};
+use crate::plan::{Purpose, RunResult, Stop, StopCause};
 
 impl Lane {
     /// The host panicked while it ran the plugin, and has said so. Events are run one by one then,
     /// so that the one that does it is known; for that one it counts as an attempt, so that it
-    /// cannot do it for ever.
+    /// cannot do it for ever, and as a fault of the plugin, whose doing it is.
     pub(super) fn panicked(
         &mut self,
         batch: &Batch,
         first: Option<usize>,
         failed_before: u32,
+        purpose: &Purpose,
     ) -> RunResult {
+        let probing = matches!(purpose, Purpose::Probe);
         let offset = first.map_or(self.cursor, |index| batch.items[index].record.offset);
         let stop = |offset: i64, cause: StopCause| Some(Stop { offset, cause });
-        if self.cursor >= self.one_by_one_until {
+        // A probe is one event already.
+        if self.cursor >= self.one_by_one_until && !probing {
             self.one_by_one_until = batch.next;
             let stop = stop(self.cursor, StopCause::Cancelled);
             return RunResult {
@@ -30,13 +33,19 @@ impl Lane {
             };
         }
         let error = "the host panicked while it ran the plugin".to_owned();
+        self.handler
+            .panicked(first.map(|index| &batch.items[index]), &error);
         let attempts = if offset == self.cursor {
             failed_before + 1
         } else {
             1
         };
-        if attempts < self.context.config.max_attempts {
-            let stop = stop(offset, StopCause::Failed { attempts, error });
+        if probing || attempts < self.context.config.max_attempts {
+            let cause = match purpose {
+                Purpose::Probe => StopCause::Probed,
+                _ => StopCause::Failed { attempts, error },
+            };
+            let stop = stop(offset, cause);
             return RunResult {
                 stop,
                 ..RunResult::default()

@@ -37,7 +37,7 @@ impl Lane {
             let workers = self.context.workers_for(&self.handler);
             match plan.start(workers).result.await {
                 Ok(result) => result,
-                Err(_) => self.panicked(batch, first, failed_before),
+                Err(_) => self.panicked(batch, first, failed_before, &purpose),
             }
         };
         let next = result.stop.as_ref().map_or(planned_to, |stop| stop.offset);

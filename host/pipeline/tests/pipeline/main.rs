@@ -3,4 +3,5 @@
 
 mod lanes;
 mod operations;
+mod panics;
 mod rig;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use carillon_pipeline::{
-    DeadLetterQuery, LoadRequest, OperationError, ReplayEffects, ReplayRequest, ReplayState, RunAs,
-    StartAt, StateFate,
+    DeadLetterQuery, LoadRequest, OperationError, ReplayEffects, ReplayRequest, ReplayState,
+    ReplayStatus, RunAs, StartAt, StateFate,
 };
+use carillon_store::{Effect, NewNotification, NotificationId, Share, Source};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, START_MS, by, event, events, eventually, field, request, somebody};
@@ -316,6 +317,66 @@ async fn a_canary_that_faults_is_taken_away_and_no_event_is_lost() {
     );
 }
 
+/// The replay's status once it has ended.
+async fn replayed(rig: &Rig, plugin: &str, request: ReplayRequest) -> ReplayStatus {
+    let id = rig.operations().replay(plugin, request, &somebody()).await;
+    let id = id.unwrap();
+    eventually("the replay to end", async || {
+        let status = rig.operations().replay_status(id).unwrap();
+        (status.state != "running").then_some(status)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_for_a_record_that_is_no_event_any_more_is_not_missing() {
+    let rig = Rig::start(&["echo"], &[]).await;
+    let [first, last] = ["first", "last"].map(|id| event(id, "u", json!({})));
+    rig.send([first, b"no event".to_vec(), last]).await;
+    let entries = rig.stream("u", 2).await;
+    let id = entries[0]["id"].as_str().unwrap().parse().unwrap();
+    let sent = rig.store.notification(id).await.unwrap().unwrap();
+    // An earlier release, which knew its kind, told of the record after it.
+    let mut share = Share::without_cursor();
+    share.effects.push(Effect::Notify(Box::new(NewNotification {
+        id: NotificationId::derive(START_MS, "middle", "echo", "user:u", "test", None, 0),
+        stream: sent.stream,
+        plugin: sent.plugin,
+        plugin_name: sent.plugin_name,
+        version: sent.version_id,
+        event_id: "middle".to_owned(),
+        kind: "booking.forgotten".to_owned(),
+        source: Source {
+            log: sent.log,
+            partition: sent.partition,
+            offset: sent.offset + 1,
+            logged_at_ms: START_MS,
+        },
+        category: "test".to_owned(),
+        title: "middle".to_owned(),
+        body: String::new(),
+        data: None,
+        link: None,
+        channels: None,
+        priority: sent.priority,
+        collapse_key: None,
+        deliver_at_ms: None,
+        expires_at_ms: None,
+        digest_key: None,
+        digest_window_ms: None,
+        correlation_id: None,
+    })));
+    rig.store.commit(&[share]).await.remove(0).unwrap();
+    let dry = ReplayRequest {
+        from_ms: START_MS - 1_000,
+        to_ms: START_MS + 1_000,
+        effects: ReplayEffects::Compare,
+        state: ReplayState::Leave,
+    };
+    let dry = replayed(&rig, "echo", dry).await;
+    assert_eq!((dry.state.as_str(), dry.same, dry.missing), ("done", 2, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_names_what_would_be_different_and_a_replay_sends_what_was_not() {
     let rig = Rig::start(&["greeter-v1"], &[]).await;
@@ -328,18 +389,7 @@ async fn a_dry_run_names_what_would_be_different_and_a_replay_sends_what_was_not
         effects: ReplayEffects::Compare,
         state: ReplayState::Leave,
     };
-    let replay = async |plugin: &str, request| {
-        let id = rig
-            .operations()
-            .replay(plugin, request, &somebody())
-            .await
-            .unwrap();
-        eventually("the replay to end", async || {
-            let status = rig.operations().replay_status(id).unwrap();
-            (status.state != "running").then_some(status)
-        })
-        .await
-    };
+    let replay = async |plugin: &str, request| replayed(&rig, plugin, request).await;
     let dry = replay("greeter", all).await;
     assert_eq!(dry.state, "done", "{dry:?}");
     assert_eq!(

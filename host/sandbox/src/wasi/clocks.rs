@@ -3,6 +3,9 @@
 //! A guest's clock shows when the event was logged. It stands still while the guest computes, and
 //! moves when the guest waits: to the moment that is waited for, at once. So timers go off in their
 //! order, a repeated handling sees the same times as the first, and no thread is held.
+//!
+//! It begins anew with each event, so that an instance that has handled others sees what a new one
+//! sees; from one event to the next it may run back. Before the first event it shows 1970.
 
 use wasmtime::Result;
 use wasmtime::component::{ComponentType, LinkerInstance, Lower, Resource};
@@ -39,11 +42,11 @@ pub(super) fn monotonic_clock(instance: &mut LinkerInstance<'_, Guest>) -> Resul
     instance.func_wrap("now", |context, ()| Ok((context.data().system.now_ns,)))?;
     instance.func_wrap("resolution", |_, ()| Ok((RESOLUTION_NS,)))?;
     instance.func_wrap("subscribe-instant", |mut context, (at_ns,): (u64,)| {
-        Ok((context.data_mut().pollable(at_ns)?,))
+        Ok((context.data_mut().new_pollable(at_ns)?,))
     })?;
     instance.func_wrap("subscribe-duration", |mut context, (ns,): (u64,)| {
         let at_ns = context.data().system.now_ns.saturating_add(ns);
-        Ok((context.data_mut().pollable(at_ns)?,))
+        Ok((context.data_mut().new_pollable(at_ns)?,))
     })
 }
 
@@ -90,7 +93,7 @@ impl Guest {
             .map(|pollable| self.ready_at_ns(pollable))
             .collect::<Result<_>>()?;
         let Some(first) = times.iter().min() else {
-            return Err(self.ended("it waits for nothing: `poll` with an empty list".to_owned()));
+            return Err(self.end_call("it waits for nothing: `poll` with an empty list"));
         };
         self.wait_until(*first);
         let now_ns = self.system.now_ns;

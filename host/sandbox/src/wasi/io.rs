@@ -7,7 +7,8 @@ use super::clocks::Pollable;
 use crate::bindings::carillon::plugin::log::{Host as _, Level};
 use crate::guest::Guest;
 
-/// What a guest may write before it asks again.
+/// What a guest may write at once: what `check-write` permits, and the most that WASI lets
+/// `blocking-write-and-flush` take.
 const WRITE_BYTES: u64 = 4_096;
 
 pub(super) struct IoError;
@@ -32,19 +33,19 @@ type Streamed<T> = std::result::Result<T, StreamError>;
 
 pub(super) fn stdin(instance: &mut LinkerInstance<'_, Guest>) -> Result<()> {
     instance.func_wrap("get-stdin", |mut context, ()| {
-        Ok((context.data_mut().handle::<InputStream>(0)?,))
+        Ok((context.data_mut().new_handle::<InputStream>(0)?,))
     })
 }
 
 pub(super) fn stdout(instance: &mut LinkerInstance<'_, Guest>) -> Result<()> {
     instance.func_wrap("get-stdout", |mut context, ()| {
-        Ok((context.data_mut().handle::<OutputStream>(STDOUT)?,))
+        Ok((context.data_mut().new_handle::<OutputStream>(STDOUT)?,))
     })
 }
 
 pub(super) fn stderr(instance: &mut LinkerInstance<'_, Guest>) -> Result<()> {
     instance.func_wrap("get-stderr", |mut context, ()| {
-        Ok((context.data_mut().handle::<OutputStream>(STDERR)?,))
+        Ok((context.data_mut().new_handle::<OutputStream>(STDERR)?,))
     })
 }
 
@@ -61,11 +62,11 @@ type Splice = (Resource<OutputStream>, Resource<InputStream>, u64);
 fn input(instance: &mut LinkerInstance<'_, Guest>) -> Result<()> {
     for name in ["read", "blocking-read"] {
         let name = format!("[method]input-stream.{name}");
-        instance.func_wrap(&name, |_, _: Read| Ok((ended::<Vec<u8>>(),)))?;
+        instance.func_wrap(&name, |_, _: Read| Ok((closed::<Vec<u8>>(),)))?;
     }
     for name in ["skip", "blocking-skip"] {
         let name = format!("[method]input-stream.{name}");
-        instance.func_wrap(&name, |_, _: Read| Ok((ended::<u64>(),)))?;
+        instance.func_wrap(&name, |_, _: Read| Ok((closed::<u64>(),)))?;
     }
     instance.func_wrap(
         "[method]input-stream.subscribe",
@@ -94,11 +95,14 @@ fn output(instance: &mut LinkerInstance<'_, Guest>) -> Result<()> {
     // Zeroes say nothing in a log.
     for name in ["write-zeroes", "blocking-write-zeroes-and-flush"] {
         let name = format!("[method]output-stream.{name}");
-        instance.func_wrap(&name, |_, _: Zeroes| Ok((Streamed::Ok(()),)))?;
+        instance.func_wrap(&name, |mut context, (_, length): Zeroes| {
+            context.data_mut().check_length(length)?;
+            Ok((Streamed::Ok(()),))
+        })?;
     }
     for name in ["splice", "blocking-splice"] {
         let name = format!("[method]output-stream.{name}");
-        instance.func_wrap(&name, |_, _: Splice| Ok((ended::<u64>(),)))?;
+        instance.func_wrap(&name, |_, _: Splice| Ok((closed::<u64>(),)))?;
     }
     instance.func_wrap(
         "[method]output-stream.subscribe",
@@ -107,18 +111,19 @@ fn output(instance: &mut LinkerInstance<'_, Guest>) -> Result<()> {
 }
 
 /// What reading answers: there is nothing and there never will be.
-fn ended<T>() -> Streamed<T> {
+fn closed<T>() -> Streamed<T> {
     Err(StreamError::Closed)
 }
 
 fn always_ready(guest: &mut Guest) -> Result<Resource<Pollable>> {
-    guest.pollable(0)
+    guest.new_pollable(0)
 }
 
 impl Guest {
     /// Takes what a guest prints; whole lines go to its log.
     fn print(&mut self, stream: u32, bytes: &[u8]) -> Result<()> {
         self.lifted(bytes.len());
+        self.check_length(bytes.len() as u64)?;
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let limit = self.limits().log_line_bytes;
             let line = match stream {
@@ -133,6 +138,15 @@ impl Guest {
             }
         }
         Ok(())
+    }
+
+    fn check_length(&mut self, length: u64) -> Result<()> {
+        if length <= WRITE_BYTES {
+            return Ok(());
+        }
+        Err(self.end_call(&format!(
+            "it wrote {length} bytes to a stream at once, and {WRITE_BYTES} is the most"
+        )))
     }
 
     /// Ends lines that the guest has left open, at the end of its call.

@@ -86,7 +86,7 @@ impl Guest {
 
     fn random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
         if length > MAX_BYTES {
-            return Err(self.ended(format!(
+            return Err(self.end_call(&format!(
                 "it asked for {length} random bytes at once, and {MAX_BYTES} is the most"
             )));
         }

@@ -86,24 +86,24 @@ fn component_types(module: &[u8]) -> Vec<u8> {
     types
 }
 
-fn section(id: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn section(id: u8, body: &[u8]) -> Vec<u8> {
     [&[id], &*vector(body)].concat()
 }
 
-fn several(items: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn several(items: &[Vec<u8>]) -> Vec<u8> {
     [number(u32::try_from(items.len()).unwrap()), items.concat()].concat()
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     vector(text.as_bytes())
 }
 
-fn vector(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn vector(bytes: &[u8]) -> Vec<u8> {
     [&*number(u32::try_from(bytes.len()).unwrap()), bytes].concat()
 }
 
 /// LEB128 (Core Specification, 5.2.2).
-fn number(mut value: u32) -> Vec<u8> {
+pub(crate) fn number(mut value: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let low = u8::try_from(value & 0x7f).unwrap();

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use carillon_sandbox::{
-    Action, Answer, Fault, Grants, GuestEvent, Limits, NoLog, NoState, Notification, Plugin,
-    Refusal, Sandbox, SandboxConfig, Session, State, StateUnavailable,
+    Action, Answer, Fault, Grants, GuestEvent, Limits, LogLine, LogSink, NoLog, NoState,
+    Notification, Plugin, Refusal, Sandbox, SandboxConfig, Session, State, StateUnavailable,
 };
 
 /// The bytes of a guest.
@@ -149,5 +149,23 @@ impl State for Memory {
 
     fn delete(&mut self, key: &str) -> Result<(), StateUnavailable> {
         self.ask(|held| drop(held.values.remove(key)))
+    }
+}
+
+/// Keeps a plugin's log lines: the level and the text.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<Vec<String>>);
+
+impl Kept {
+    /// What came since it was last asked.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl LogSink for Kept {
+    fn line(&self, line: LogLine<'_>) {
+        let line = format!("{} {}", line.level.name(), line.text);
+        self.0.lock().unwrap().push(line);
     }
 }

@@ -1,13 +1,12 @@
 //! The empty system of components that import WASI.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use carillon_sandbox::{
-    Answer, Egress, Fault, Grants, GuestEvent, Isolation, LogLine, LogSink, NoLog, NoState, Plugin,
-    Refusal,
+    Egress, Fault, Grants, GuestEvent, Isolation, NoLog, NoState, Plugin, Refusal, Session,
 };
 
-use crate::guests::{call, event, guest, notified, ready, sandbox};
+use crate::guests::{Kept, call, event, guest, notified, ready, sandbox};
 
 fn granted(isolation: Isolation) -> Plugin {
     let mut grants = Grants {
@@ -92,10 +91,12 @@ fn what_would_cost_the_host_is_bounded_and_said() {
     let plugin = granted(Isolation::Warm);
     for (task, reason) in [
         ("hoard", "it holds 1024 handles of its system"),
+        ("hoard-streams", "it holds 1024 handles of its system"),
         ("poll-nothing", "it waits for nothing"),
+        ("random-flood", "it asked for 65537 random bytes at once"),
         (
-            "random-flood",
-            "it asked for 1099511627776 random bytes at once",
+            "write-flood",
+            "it wrote 4097 bytes to a stream at once, and 4096 is the most",
         ),
         (
             "exit",
@@ -105,19 +106,39 @@ fn what_would_cost_the_host_is_bounded_and_said() {
         let fault = fault(&plugin, task).to_string();
         assert!(fault.contains(reason), "{task}: {fault}");
     }
-    // Nothing of that stays behind.
-    let answer = call(&mut plugin.session(Egress::Closed), "{}");
-    assert!(matches!(answer, Ok(Answer::Handled(_))));
+    for (task, done) in [("random-most", "65536"), ("write-most", "true")] {
+        let data = format!(r#"{{"do": "{task}"}}"#);
+        assert_eq!(found(&plugin, &event(&data)), done, "{task}");
+    }
 }
 
-#[derive(Default)]
-struct Kept(Mutex<Vec<String>>);
+/// Takes so many handles and never drops them.
+#[track_caller]
+fn keep(session: &mut Session<'_>, count: u32) {
+    let data = format!(r#"{{"do": "keep", "count": {count}}}"#);
+    let kept = notified(call(session, &data)).body;
+    assert_eq!(kept, count.to_string());
+}
 
-impl LogSink for Kept {
-    fn line(&self, line: LogLine<'_>) {
-        let line = format!("{} {}", line.level.name(), line.text);
-        self.0.lock().unwrap().push(line);
+#[test]
+fn handles_that_an_instance_keeps_change_nothing_for_its_next_event() {
+    let plugin = granted(Isolation::Warm);
+    let first = found(&plugin, &event(LOOK));
+    let mut session = plugin.session(Egress::Closed);
+    // Little by little …
+    for _ in 0..20 {
+        keep(&mut session, 100);
     }
+    // … and as many as an event may take, after as many as an instance may keep.
+    let mut session = plugin.session(Egress::Closed);
+    keep(&mut session, 512);
+    for _ in 0..3 {
+        keep(&mut session, 1_024);
+    }
+    keep(&mut session, 500);
+    assert_eq!(notified(call(&mut session, LOOK)).body, first);
+    let flood = call(&mut session, r#"{"do": "hoard"}"#).unwrap_err();
+    assert!(flood.to_string().contains("1024 handles"), "{flood}");
 }
 
 #[test]
@@ -131,7 +152,7 @@ fn what_it_prints_becomes_lines_of_its_log() {
     let plugin = examined.ready(grants, kept.clone()).unwrap();
     for _ in 0..2 {
         found(&plugin, &event(r#"{"do": "print"}"#));
-        let lines = std::mem::take(&mut *kept.0.lock().unwrap());
+        let lines = kept.take();
         assert_eq!(
             lines,
             [

@@ -110,6 +110,49 @@ async fn all_that_follows_from_a_record_is_told_seen_or_not() {
 }
 
 #[tokio::test]
+async fn what_a_plugin_sent_for_a_stretch_is_told_in_portions_without_what_it_withdrew() {
+    let world = World::new().await;
+    let of = |event: &str, offset, bytes| {
+        Effect::Notify(Box::new(NewNotification {
+            source: world.source(offset),
+            body: "x".repeat(bytes),
+            ..world.notification(event)
+        }))
+    };
+    let sent = vec![
+        of("too early", 6, 1),
+        of("one", 7, 3 << 20),
+        of("two", 9, 3 << 20),
+        of("three", 12, 3 << 20),
+        of("four", 13, 9 << 20),
+        of("too late", 20, 1),
+    ];
+    world.effects(0, sent).await;
+    world.effects(1, vec![world.withdraw("gone", "seen")]).await;
+    let told = async |offsets: std::ops::Range<i64>| {
+        let stretch = world
+            .store
+            .notifications_between(world.plugins[0], world.log, 0, offsets);
+        let (records, end) = stretch.await.unwrap();
+        let events = records.into_iter().map(|record| record.event_id);
+        (events.collect::<Vec<_>>(), end)
+    };
+    assert_eq!(
+        told(7..20).await,
+        (vec!["one".to_owned(), "two".to_owned()], 12)
+    );
+    assert_eq!(told(12..20).await, (vec!["three".to_owned()], 13));
+    assert_eq!(told(13..20).await, (vec!["four".to_owned()], 20));
+    // The withdrawal follows from the record at 0.
+    assert_eq!(told(0..6).await, (vec![], 6));
+    let other = world.plugins[1];
+    let nothing = world
+        .store
+        .notifications_between(other, world.log, 0, 0..20);
+    assert_eq!(nothing.await.unwrap().1, 20);
+}
+
+#[tokio::test]
 async fn the_decisions_on_an_event_are_told_with_names_and_versions() {
     let world = World::new().await;
     let mut share = world.share(0, None, 9);

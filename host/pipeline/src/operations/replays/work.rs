@@ -1,6 +1,6 @@
 //! A replay at work: the stretch is read, and the plugin run over it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -86,10 +86,12 @@ impl Work {
                 let mut batch =
                     Batch::decode(stretch.partition.clone(), stretch.log, at, read.records);
                 batch.next = read.next;
-                self.batch(&Arc::new(batch)).await?;
-                let passed = read.next.saturating_sub(at).max(0).unsigned_abs();
+                let sent = self.sent(&mut batch).await?;
+                let next = batch.next;
+                self.batch(&Arc::new(batch), &sent).await?;
+                let passed = next.saturating_sub(at).max(0).unsigned_abs();
                 self.note(|status| status.read += passed);
-                at = read.next;
+                at = next;
             }
         }
         Ok(())
@@ -146,9 +148,8 @@ impl Work {
         Ok(stretches)
     }
 
-    async fn batch(&self, batch: &Arc<Batch>) -> Done<()> {
+    async fn batch(&self, batch: &Arc<Batch>, sent: &Sent) -> Done<()> {
         // Before the run: a run over shared state is not to wait for anything once it is done.
-        let sent = self.sent(batch).await?;
         let letters = self.letters(batch).await?;
         let mut from = batch.start;
         while !self.cancelled.load(Ordering::Acquire) {
@@ -163,7 +164,7 @@ impl Work {
             );
             plan.skip_to(from);
             if plan.is_empty() {
-                self.compare(batch, from, batch.next, &RunResult::default(), &sent);
+                self.compare(batch, from, batch.next, &RunResult::default(), sent);
                 return Ok(());
             }
             let workers = self.running.context.workers_for(&handler);
@@ -174,10 +175,10 @@ impl Work {
             let to = stop.as_ref().map_or(batch.next, |stop| stop.offset);
             let stands = match self.request.effects {
                 ReplayEffects::Compare => true,
-                ReplayEffects::Apply => self.apply(&mut result, &sent, &letters).await?,
+                ReplayEffects::Apply => self.apply(&mut result, sent, &letters).await?,
             };
             if stands {
-                self.compare(batch, from, to, &result, &sent);
+                self.compare(batch, from, to, &result, sent);
                 from = to;
             }
             match stop {
@@ -201,9 +202,10 @@ impl Work {
         )))
     }
 
-    /// What this plugin has sent for the events of a batch, by id.
-    async fn sent(&self, batch: &Batch) -> Done<Sent> {
-        let sent = self
+    /// What this plugin has sent for the events of a batch, by id. A batch for which that is more than
+    /// is read at once is cut to what it was read for.
+    async fn sent(&self, batch: &mut Batch) -> Done<Sent> {
+        let (sent, end) = self
             .operations
             .parts
             .store
@@ -215,9 +217,13 @@ impl Work {
             )
             .await
             .map_err(unavailable)?;
+        batch.end_at(end);
+        // What is no event any more is not handled again, so nothing of it can be missing.
+        let events = batch.items.iter().filter(|item| item.content.is_ok());
+        let events: HashSet<i64> = events.map(|item| item.record.offset).collect();
         Ok(sent
             .into_iter()
-            .filter(|notification| !notification.withdraws)
+            .filter(|notification| events.contains(&notification.offset))
             .map(|notification| (notification.id.to_string(), notification))
             .collect())
     }

@@ -1,0 +1,247 @@
+//! The handlers of `/resources/{id}/unavailability`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use carillon_web::{CorrelationId, Cursor, JsonBody, Page, PathParams, Problem, QueryParams};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::bookings::Moment;
+use super::caller::Caller;
+use super::faults::{Faults, fault_at};
+use super::location::created;
+use super::openapi::{page, time};
+use super::removal::missing;
+use super::request_key::{IdempotencyKey, once};
+use super::resources::no_resource;
+use super::{App, PageSize};
+use crate::actor::Role;
+use crate::changes::{Close, Closed, NewClosure, Reopen};
+use crate::idempotency::Idempotent;
+use crate::interval::Interval;
+use crate::queries::{self, ClosureFilter};
+use crate::rfc3339;
+use crate::unavailability::{MAX_CLOSED_MS, Unavailability};
+
+/// Longest reason, in characters.
+const MAX_REASON_CHARS: usize = 500;
+
+/// What this part answers to, and its description.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show, remove))
+}
+
+/// The body of `POST` as it comes.
+#[derive(Debug, Deserialize, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ClosureBody {
+    #[schema(schema_with = time)]
+    start_time: String,
+    /// At most five years later.
+    #[schema(schema_with = time)]
+    end_time: String,
+    /// Why, in one line for those who are affected.
+    reason: String,
+}
+
+impl ClosureBody {
+    fn checked(&self, resource_id: String) -> Result<NewClosure, Problem> {
+        let mut faults = Faults::default();
+        let reason = self.reason.trim();
+        faults.line("reason", reason, MAX_REASON_CHARS);
+        let start_ms = faults.time("startTime", &self.start_time);
+        let end_ms = faults.time("endTime", &self.end_time);
+        // Where one is missing, that is a fault already.
+        let interval = Interval::new(start_ms.unwrap_or(0), end_ms.unwrap_or(1));
+        if let (Some(_), Some(_)) = (start_ms, end_ms) {
+            if interval.duration_ms() <= 0 {
+                faults.add("endTime", "it must be later than startTime");
+            } else if interval.duration_ms() > MAX_CLOSED_MS {
+                faults.add(
+                    "endTime",
+                    "a resource is unavailable for five years at most",
+                );
+            }
+        }
+        faults.result()?;
+        Ok(NewClosure {
+            resource_id,
+            interval,
+            reason: reason.to_owned(),
+        })
+    }
+}
+
+/// The answer of `POST`: what was made, and whom it affects.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ClosedBody {
+    #[serde(flatten)]
+    closure: Unavailability,
+    affected_count: usize,
+    /// The bookings that are in conflict with it, by start.
+    affected_bookings: Vec<String>,
+}
+
+/// Make a resource unavailable for a time; whose bookings are in it hear of the conflict
+#[utoipa::path(post, path = "/resources/{id}/unavailability", tag = "resources", request_body = ClosureBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")), responses((status = 201, body = ClosedBody)))]
+pub(super) async fn create(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(id): PathParams<String>,
+    correlation: CorrelationId,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody<ClosureBody>,
+) -> Result<Response, Problem> {
+    caller.needs(Role::Staff, "Making a resource unavailable")?;
+    let path = format!("/resources/{id}/unavailability");
+    let change = Idempotent {
+        change: Close {
+            config: Arc::clone(&app.booking.parts().config),
+            by: caller.actor(&correlation),
+            new: body.checked(id.clone())?,
+        },
+        key: key.of(&caller, &path, &body),
+    };
+    let (closure, affected) = match once(app.booking.parts().writer.write(change).await?)? {
+        Closed::Done { closure, affected } => (closure, affected),
+        Closed::NoResource => return Err(no_resource(&id)),
+        Closed::Over => {
+            return Err(fault_at(
+                "endTime",
+                "it is over already; choose a time to come".to_owned(),
+            ));
+        }
+        Closed::TooMany { until_ms } => return Err(too_many(until_ms)),
+    };
+    let uid = closure.id.clone();
+    let body = ClosedBody {
+        closure,
+        affected_count: affected.len(),
+        affected_bookings: affected,
+    };
+    Ok(created(
+        &["resources", &id, "unavailability", &uid],
+        Json(body),
+    ))
+}
+
+fn too_many(until_ms: i64) -> Problem {
+    let until = rfc3339::print(until_ms);
+    Problem::conflict(format!(
+        "More bookings stand in that time than are put into conflict at once. Close it in parts: until {until} first, and from there on in a second request."
+    ))
+    .with_code("too-many-bookings")
+    .with_title("Too many bookings")
+    .with("until", until)
+}
+
+/// The query of `GET`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    /// Only what ends after it.
+    #[param(schema_with = time)]
+    from: Option<Moment>,
+    /// Only what begins before it.
+    #[param(schema_with = time)]
+    to: Option<Moment>,
+    /// How many items a page has: 50 unless asked, 200 at most.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    #[serde(default)]
+    limit: PageSize,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<(i64, String)>>,
+}
+
+page!(
+    /// Times at which a resource is unavailable.
+    ClosurePage of Unavailability
+);
+
+/// When a resource is unavailable, by start
+#[utoipa::path(get, path = "/resources/{id}/unavailability", tag = "resources", params(("id" = String, Path), Listing), responses((status = 200, body = ClosurePage)))]
+pub(super) async fn list(
+    State(App(app)): State<App>,
+    _caller: Caller,
+    PathParams(id): PathParams<String>,
+    QueryParams(listing): QueryParams<Listing>,
+) -> Result<Json<Page<Unavailability>>, Problem> {
+    let filter = ClosureFilter {
+        resource_id: &id,
+        from_ms: listing.from.map(|Moment(from_ms)| from_ms),
+        to_ms: listing.to.map(|Moment(to_ms)| to_ms),
+        after: listing.cursor.map(|Cursor(after)| after),
+    };
+    if let (Some(from_ms), Some(to_ms)) = (filter.from_ms, filter.to_ms)
+        && from_ms >= to_ms
+    {
+        return Err(fault_at("to", "it must be later than `from`".into()));
+    }
+    known(&app.booking, &id).await?;
+    let rows = queries::closures(&app.booking.parts().readers, &filter, listing.limit.rows())
+        .await
+        .map_err(Problem::internal)?;
+    Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
+        (last.interval.start_ms, last.id.clone())
+    })))
+}
+
+/// One time at which a resource is unavailable
+#[utoipa::path(get, path = "/resources/{id}/unavailability/{uid}", tag = "resources", params(("id" = String, Path), ("uid" = String, Path)), responses((status = 200, body = Unavailability)))]
+pub(super) async fn show(
+    State(App(app)): State<App>,
+    _caller: Caller,
+    PathParams((id, uid)): PathParams<(String, String)>,
+) -> Result<Json<Unavailability>, Problem> {
+    known(&app.booking, &id).await?;
+    let closure = queries::closure(&app.booking.parts().readers, &id, &uid)
+        .await
+        .map_err(Problem::internal)?;
+    closure.map(Json).ok_or_else(|| no_closure(&uid))
+}
+
+/// Make a resource available again
+///
+/// It is never changed, so there is no version of it that somebody could not have seen.
+#[utoipa::path(delete, path = "/resources/{id}/unavailability/{uid}", tag = "resources", params(("id" = String, Path), ("uid" = String, Path)), responses((status = 204)))]
+pub(super) async fn remove(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams((id, uid)): PathParams<(String, String)>,
+    correlation: CorrelationId,
+) -> Result<StatusCode, Problem> {
+    caller.needs(Role::Staff, "Making a resource available again")?;
+    let change = Reopen {
+        config: Arc::clone(&app.booking.parts().config),
+        by: caller.actor(&correlation),
+        resource_id: id,
+        id: uid.clone(),
+    };
+    match app.booking.parts().writer.write(change).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(no_closure(&uid)),
+    }
+}
+
+/// Refuses a resource that there is not.
+async fn known(booking: &crate::service::Booking, id: &str) -> Result<(), Problem> {
+    queries::resource(&booking.parts().readers, id)
+        .await
+        .map_err(Problem::internal)?
+        .map(drop)
+        .ok_or_else(|| no_resource(id))
+}
+
+fn no_closure(uid: &str) -> Problem {
+    missing(&format!("Unavailability {uid:?} of this resource"))
+}

@@ -1,0 +1,177 @@
+//! The handlers of `/users`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use carillon_web::{CorrelationId, Cursor, JsonBody, Page, PathParams, Problem, QueryParams};
+use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::caller::Caller;
+use super::etag::{IfMatch, Versioned};
+use super::location::created;
+use super::openapi::page;
+use super::profile_body::{UserBody, UserPatch};
+use super::removal::{self, Removal, WentAlong, added, changed};
+use super::request_key::{IdempotencyKey, once};
+use super::{App, PageSize};
+use crate::actor::Role;
+use crate::changes::{CreateUser, EditUser, RemoveUser};
+use crate::idempotency::Idempotent;
+use crate::queries;
+use crate::record::User;
+
+/// What this part answers to, and its description.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show, edit, remove))
+}
+
+/// The query of `GET /users`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    /// How many items a page has: 50 unless asked, 200 at most.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    #[serde(default)]
+    limit: PageSize,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<String>>,
+}
+
+page!(
+    /// Users.
+    UserPage of User
+);
+
+/// Those who book, by id
+#[utoipa::path(get, path = "/users", tag = "users", params(Listing), responses((status = 200, body = UserPage)))]
+pub(super) async fn list(
+    State(App(app)): State<App>,
+    caller: Caller,
+    QueryParams(listing): QueryParams<Listing>,
+) -> Result<Json<Page<User>>, Problem> {
+    caller.needs(Role::Admin, "The list of users")?;
+    let after = listing
+        .cursor
+        .map_or_else(String::new, |Cursor(after)| after);
+    let rows = queries::users(&app.booking.parts().readers, &after, listing.limit.rows())
+        .await
+        .map_err(Problem::internal)?;
+    Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
+        last.id.clone()
+    })))
+}
+
+/// Add a user
+#[utoipa::path(post, path = "/users", tag = "users", request_body = UserBody, params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")), responses((status = 201, body = User)))]
+pub(super) async fn create(
+    State(App(app)): State<App>,
+    caller: Caller,
+    correlation: CorrelationId,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody<UserBody>,
+) -> Result<Response, Problem> {
+    caller.needs(Role::Admin, "Adding a user")?;
+    let user = body.checked()?;
+    let what = named(&user.id);
+    let change = Idempotent {
+        change: CreateUser {
+            config: Arc::clone(&app.booking.parts().config),
+            by: caller.actor(&correlation),
+            user,
+        },
+        key: key.of(&caller, "/users", &body),
+    };
+    let user = added(
+        &what,
+        once(app.booking.parts().writer.write(change).await?)?,
+    )?;
+    let id = user.id.clone();
+    Ok(created(&["users", &id], versioned(user)))
+}
+
+/// One user: oneself, or anybody for an admin
+#[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = String, Path)), responses((status = 200, body = User)))]
+pub(super) async fn show(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(id): PathParams<String>,
+) -> Result<Versioned<User>, Problem> {
+    own_or_admin(&caller, &id)?;
+    let user = queries::user(&app.booking.parts().readers, &id)
+        .await
+        .map_err(Problem::internal)?;
+    user.map(versioned)
+        .ok_or_else(|| removal::missing(&named(&id)))
+}
+
+/// Change a profile
+#[utoipa::path(patch, path = "/users/{id}", tag = "users", request_body = UserPatch, params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *")), responses((status = 200, body = User)))]
+pub(super) async fn edit(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(id): PathParams<String>,
+    correlation: CorrelationId,
+    if_match: IfMatch,
+    JsonBody(patch): JsonBody<UserPatch>,
+) -> Result<Versioned<User>, Problem> {
+    own_or_admin(&caller, &id)?;
+    let what = named(&id);
+    let change = EditUser {
+        config: Arc::clone(&app.booking.parts().config),
+        by: caller.actor(&correlation),
+        versions: if_match.required()?,
+        edit: patch.checked()?,
+        id,
+    };
+    let edited = app.booking.parts().writer.write(change).await?;
+    changed(&what, edited).map(versioned)
+}
+
+/// Delete a user
+#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *"), Removal), responses((status = 200, body = WentAlong)))]
+pub(super) async fn remove(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(id): PathParams<String>,
+    correlation: CorrelationId,
+    if_match: IfMatch,
+    QueryParams(removal): QueryParams<Removal>,
+) -> Result<Response, Problem> {
+    caller.needs(Role::Admin, "Deleting a user")?;
+    let what = named(&id);
+    let change = RemoveUser {
+        config: Arc::clone(&app.booking.parts().config),
+        by: caller.actor(&correlation),
+        versions: if_match.required()?,
+        bookings: removal.bookings(),
+        id,
+    };
+    removal::removed(&what, app.booking.parts().writer.write(change).await?)
+}
+
+/// Asked before anybody looks, so that the answer says nothing about who exists.
+fn own_or_admin(caller: &Caller, id: &str) -> Result<(), Problem> {
+    match caller.user() == Some(id) {
+        true => Ok(()),
+        false => caller.needs(Role::Admin, "Somebody else's profile"),
+    }
+}
+
+fn versioned(user: User) -> Versioned<User> {
+    Versioned {
+        version: user.version,
+        body: user,
+    }
+}
+
+fn named(id: &str) -> String {
+    format!("User {id:?}")
+}

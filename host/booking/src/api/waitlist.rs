@@ -1,0 +1,301 @@
+//! The handlers of `/waitlist`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use carillon_web::{CorrelationId, Cursor, JsonBody, Page, PathParams, Problem, QueryParams};
+use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::booking_body::user_id;
+use super::caller::Caller;
+use super::etag::Versioned;
+use super::faults::Faults;
+use super::location::created;
+use super::openapi::page;
+use super::refusals::refused;
+use super::request_key::{IdempotencyKey, once};
+use super::waitlist_body::WaitlistBody;
+use super::{App, PageSize};
+use crate::changes::{
+    AcceptHold, Accepted, EntryAccess, JoinWaitlist, Joined, LeaveAll, LeaveWaitlist, Left, Refused,
+};
+use crate::idempotency::Idempotent;
+use crate::queries;
+use crate::record::BookingRecord;
+use crate::waitlist::{self, EntryFilter, EntryStatus, Standing};
+
+/// What this part answers to, and its description.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(join, list, leave_all))
+        .routes(routes!(show, leave))
+        .routes(routes!(accept))
+}
+
+/// Wait for a time that is taken
+#[utoipa::path(post, path = "/waitlist/{resourceId}", tag = "waitlist", request_body = WaitlistBody, params(("resourceId" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")), responses((status = 201, body = Standing)))]
+pub(super) async fn join(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(resource_id): PathParams<String>,
+    correlation: CorrelationId,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody<WaitlistBody>,
+) -> Result<Response, Problem> {
+    let new = body.checked(&caller, &resource_id)?;
+    let user_id = new.user_id.clone();
+    let change = Idempotent {
+        change: JoinWaitlist {
+            config: Arc::clone(&app.booking.parts().config),
+            by: caller.actor(&correlation),
+            new,
+        },
+        key: key.of(&caller, &format!("/waitlist/{resource_id}"), &body),
+    };
+    match once(app.booking.parts().writer.write(change).await?)? {
+        Joined::Waits(standing) => Ok(joined(*standing)),
+        Joined::Refused(Refused::NoResource) => Err(no_resource(&resource_id)),
+        Joined::Refused(why) => Err(refused(&resource_id, &user_id, why)),
+        not => Err(not_joined(&resource_id, &not)),
+    }
+}
+
+fn joined(standing: Standing) -> Response {
+    let (resource_id, id) = (
+        standing.entry.resource_id.clone(),
+        standing.entry.id.clone(),
+    );
+    created(&["waitlist", &resource_id, &id], Json(standing))
+}
+
+fn not_joined(resource_id: &str, why: &Joined) -> Problem {
+    let problem = match why {
+        Joined::WaitsAlready { entry_id } => Problem::conflict(format!(
+            "Entry {entry_id} waits for this time of {resource_id} already."
+        ))
+        .with_code("already-waiting")
+        .with_title("Waiting already")
+        .with("entryId", entry_id),
+        Joined::Full { most } => Problem::conflict(format!(
+            "{most} wait for {resource_id}, and no more may. Try another resource."
+        ))
+        .with_code("waitlist-full")
+        .with_title("The waitlist is full"),
+        Joined::TooOften { most } => Problem::conflict(format!(
+            "One user waits for {resource_id} at most {most} times. Leave the waitlist for a time that is not wanted any more."
+        ))
+        .with_code("waiting-too-often")
+        .with_title("Waiting too often"),
+        _ => Problem::conflict(format!(
+            "{resource_id} is free at that time: book it with POST /bookings instead of waiting."
+        ))
+        .with_code("time-is-free")
+        .with_title("Free already"),
+    };
+    problem.with("resourceId", resource_id)
+}
+
+/// The query of `GET /waitlist/{resourceId}`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    /// How many items a page has: 50 unless asked, 200 at most.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    #[serde(default)]
+    limit: PageSize,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<(i64, String)>>,
+}
+
+page!(
+    /// Entries of a waitlist.
+    WaitlistPage of Standing
+);
+
+/// Who waits for a resource, the newest first: the caller's own entries, or all for staff
+#[utoipa::path(get, path = "/waitlist/{resourceId}", tag = "waitlist", params(("resourceId" = String, Path), Listing), responses((status = 200, body = WaitlistPage)))]
+pub(super) async fn list(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(resource_id): PathParams<String>,
+    QueryParams(listing): QueryParams<Listing>,
+) -> Result<Json<Page<Standing>>, Problem> {
+    let readers = &app.booking.parts().readers;
+    let resource = queries::resource(readers, &resource_id).await;
+    if resource.map_err(Problem::internal)?.is_none() {
+        return Err(no_resource(&resource_id));
+    }
+    let filter = EntryFilter {
+        resource_id,
+        user_id: caller.only_user().map(str::to_owned),
+        before: listing.cursor.map(|Cursor(before)| before),
+    };
+    let rows = waitlist::standings(readers, &filter, listing.limit.rows())
+        .await
+        .map_err(Problem::internal)?;
+    Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
+        (last.entry.joined_ms, last.entry.id.clone())
+    })))
+}
+
+/// One entry, with its position
+#[utoipa::path(get, path = "/waitlist/{resourceId}/{entryId}", tag = "waitlist", params(("resourceId" = String, Path), ("entryId" = String, Path)), responses((status = 200, body = Standing)))]
+pub(super) async fn show(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams((resource_id, entry_id)): PathParams<(String, String)>,
+) -> Result<Json<Standing>, Problem> {
+    let standing = waitlist::standing(&app.booking.parts().readers, &entry_id)
+        .await
+        .map_err(Problem::internal)?
+        .filter(|standing| {
+            standing.entry.resource_id == resource_id && caller.may_act_for(&standing.entry.user_id)
+        });
+    standing.map(Json).ok_or_else(|| no_entry(&entry_id))
+}
+
+/// Wait no longer
+#[utoipa::path(delete, path = "/waitlist/{resourceId}/{entryId}", tag = "waitlist", params(("resourceId" = String, Path), ("entryId" = String, Path)), responses((status = 204)))]
+pub(super) async fn leave(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams((resource_id, entry_id)): PathParams<(String, String)>,
+    correlation: CorrelationId,
+) -> Result<StatusCode, Problem> {
+    let change = LeaveWaitlist {
+        config: Arc::clone(&app.booking.parts().config),
+        by: caller.actor(&correlation),
+        access: EntryAccess {
+            resource_id,
+            entry_id: entry_id.clone(),
+        },
+    };
+    match app.booking.parts().writer.write(change).await? {
+        Left::Removed => Ok(StatusCode::NO_CONTENT),
+        Left::Over(status) => Err(is_over(&entry_id, status)),
+        Left::NoEntry => Err(no_entry(&entry_id)),
+    }
+}
+
+/// The query of `DELETE /waitlist/{resourceId}`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Leaving {
+    /// May be left out by a caller with a token, who leaves for themselves.
+    user_id: Option<String>,
+}
+
+/// How many entries were left.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+pub(super) struct LeftAll {
+    removed: usize,
+}
+
+/// Wait for nothing of a resource any longer
+#[utoipa::path(delete, path = "/waitlist/{resourceId}", tag = "waitlist", params(("resourceId" = String, Path), Leaving), responses((status = 200, body = LeftAll)))]
+pub(super) async fn leave_all(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(resource_id): PathParams<String>,
+    QueryParams(leaving): QueryParams<Leaving>,
+    correlation: CorrelationId,
+) -> Result<Json<LeftAll>, Problem> {
+    let mut faults = Faults::default();
+    let user_id = user_id(&mut faults, leaving.user_id.as_deref(), &caller)?;
+    faults.result()?;
+    let change = LeaveAll {
+        config: Arc::clone(&app.booking.parts().config),
+        by: caller.actor(&correlation),
+        resource_id,
+        user_id,
+    };
+    let removed = app.booking.parts().writer.write(change).await?;
+    Ok(Json(LeftAll { removed }))
+}
+
+/// Accept what is held: answers the booking
+#[utoipa::path(post, path = "/waitlist/{resourceId}/{entryId}/accept", tag = "waitlist", params(("resourceId" = String, Path), ("entryId" = String, Path)), responses((status = 200, body = BookingRecord)))]
+pub(super) async fn accept(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams((resource_id, entry_id)): PathParams<(String, String)>,
+    correlation: CorrelationId,
+) -> Result<Response, Problem> {
+    let change = AcceptHold {
+        config: Arc::clone(&app.booking.parts().config),
+        by: caller.actor(&correlation),
+        access: EntryAccess {
+            resource_id,
+            entry_id: entry_id.clone(),
+        },
+    };
+    let booking = match app.booking.parts().writer.write(change).await? {
+        Accepted::Booked(booking) => *booking,
+        Accepted::NotHeld(status) => return Err(not_held(&entry_id, status)),
+        Accepted::NoEntry => return Err(no_entry(&entry_id)),
+    };
+    let place = HeaderValue::try_from(format!("/bookings/{}", booking.id));
+    let mut response = Versioned {
+        version: booking.version,
+        body: booking,
+    }
+    .into_response();
+    if let Ok(place) = place {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LOCATION, place);
+    }
+    Ok(response)
+}
+
+fn not_held(id: &str, status: EntryStatus) -> Problem {
+    let why = match status {
+        EntryStatus::Waiting => "its turn has not come; `waitlist.promoted` will tell",
+        EntryStatus::Expired => "its time is up",
+        _ => "it has ended",
+    };
+    entry_stays(
+        id,
+        status,
+        &format!("Nothing is held for entry {id}: {why}."),
+    )
+}
+
+fn is_over(id: &str, status: EntryStatus) -> Problem {
+    let advice = match status {
+        EntryStatus::Accepted => "; cancel its booking instead",
+        _ => "",
+    };
+    let detail = format!(
+        "Entry {id} is not waiting: it is {}{advice}.",
+        status.in_words()
+    );
+    entry_stays(id, status, &detail)
+}
+
+fn entry_stays(id: &str, status: EntryStatus, detail: &str) -> Problem {
+    Problem::conflict(detail)
+        .with_code("impossible-step")
+        .with_title("Not possible now")
+        .with("entryId", id)
+        .with("entryStatus", status)
+}
+
+fn no_resource(id: &str) -> Problem {
+    Problem::not_found(format!(
+        "There is no resource {id:?}; GET /resources lists them."
+    ))
+    .with_code("unknown-resource")
+}
+
+/// Somebody else's entry answers the same, so that ids cannot be tried out.
+fn no_entry(id: &str) -> Problem {
+    Problem::not_found(format!("There is no entry {id:?} in this waitlist."))
+}

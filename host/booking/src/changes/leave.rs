@@ -1,0 +1,101 @@
+//! Waiting no more.
+
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+
+use crate::actor::Actor;
+use crate::changes::waitlist::{Ending, EntryAccess};
+use crate::config::BookingConfig;
+use crate::error::WriteError;
+use crate::waitlist::{self, Entry, EntryStatus};
+use crate::work::Work;
+use crate::writer::Change;
+
+/// Takes an entry back.
+pub(crate) struct LeaveWaitlist {
+    pub(crate) config: Arc<BookingConfig>,
+    pub(crate) by: Actor,
+    pub(crate) access: EntryAccess,
+}
+
+/// What became of it.
+pub(crate) enum Left {
+    /// It is off the list.
+    Removed,
+    /// It has ended already.
+    Over(EntryStatus),
+    /// There is no such entry, or it belongs to somebody else.
+    NoEntry,
+}
+
+impl Change for LeaveWaitlist {
+    type Done = Left;
+
+    async fn apply(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<Left, WriteError> {
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &self.by,
+        };
+        let Some(entry) = work.find_entry(&self.access).await? else {
+            return Ok(Left::NoEntry);
+        };
+        match entry.status {
+            EntryStatus::Waiting | EntryStatus::Promoted => {
+                work.take_back(&entry).await?;
+                Ok(Left::Removed)
+            }
+            over => Ok(Left::Over(over)),
+        }
+    }
+}
+
+/// Takes back everything with which a user waits for a resource.
+pub(crate) struct LeaveAll {
+    pub(crate) config: Arc<BookingConfig>,
+    pub(crate) by: Actor,
+    pub(crate) resource_id: String,
+    pub(crate) user_id: String,
+}
+
+impl Change for LeaveAll {
+    /// How many entries that were.
+    type Done = usize;
+
+    async fn apply(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<usize, WriteError> {
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &self.by,
+        };
+        // What is held comes last: given back earlier, it could go to another of the same user.
+        let entries =
+            waitlist::living_entries(&mut *work.connection, &self.resource_id, &self.user_id)
+                .await?;
+        for entry in &entries {
+            work.take_back(entry).await?;
+        }
+        Ok(entries.len())
+    }
+}
+
+impl Work<'_> {
+    async fn take_back(&mut self, entry: &Entry) -> Result<(), WriteError> {
+        let reason = match self.by.id == entry.user_id {
+            true => "you asked for it",
+            false => "those who run the place took you off it",
+        };
+        self.end_entry(entry, Ending::Removed, reason).await
+    }
+}

@@ -1,0 +1,237 @@
+//! What is due without anybody asking for it: holds and waits that end, bookings to which nobody
+//! came or that nobody left, answers that need not be kept.
+
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+
+use crate::actor::Actor;
+use crate::changes::step::Stepped;
+use crate::changes::waitlist::Ending;
+use crate::config::BookingConfig;
+use crate::error::WriteError;
+use crate::lease;
+use crate::queries;
+use crate::record::{BookingRecord, Resource};
+use crate::status::{Status, Step};
+use crate::waitlist::{self, Entry, EntryStatus};
+use crate::work::Work;
+use crate::writer::Change;
+
+/// How many answers are forgotten at once.
+const FORGET_ROWS: i64 = 500;
+
+/// How long the lease of who sweeps lasts at least, in milliseconds.
+const MIN_LEASE_MS: i64 = 10_000;
+
+/// One thing that was due when somebody looked; whether it still is, is seen in its transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// A booking whose hold ends.
+    Hold(String),
+    /// An entry whose wanted time begins.
+    Wait(String),
+    /// A booking to which nobody came.
+    Missed(String),
+    /// A booking that is over, and nobody checked out.
+    Overstayed(String),
+    /// Answers that were kept long enough.
+    Answers,
+}
+
+/// Does what is due, for who has the lease.
+pub(crate) struct Chore {
+    pub(crate) config: Arc<BookingConfig>,
+    /// Who does it.
+    pub(crate) node: String,
+    pub(crate) due: Due,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// So many rows were dealt with; none where it was not due any more.
+    Rows(u64),
+    /// Another node has the lease.
+    NotOurs,
+}
+
+impl Change for Chore {
+    type Done = Done;
+
+    async fn apply(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<Done, WriteError> {
+        let lasts_ms = lease_ms(&self.config);
+        if !lease::take(connection, lease::SWEEP, &self.node, now_ms, lasts_ms).await? {
+            return Ok(Done::NotOurs);
+        }
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &Actor::service(),
+        };
+        let is_done = match &self.due {
+            Due::Hold(id) => work.end_overdue_hold(id).await?,
+            Due::Wait(id) => work.end_overdue_wait(id).await?,
+            Due::Missed(id) => work.miss(id).await?,
+            Due::Overstayed(id) => work.release(id).await?,
+            Due::Answers => return Ok(Done::Rows(work.forget_answers().await?)),
+        };
+        Ok(Done::Rows(is_done.into()))
+    }
+}
+
+/// Three sweeps, so that one that is late does not lose it.
+fn lease_ms(config: &BookingConfig) -> i64 {
+    i64::try_from(config.sweep_every_ms)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(3)
+        .max(MIN_LEASE_MS)
+}
+
+/// How long after the start of a booking it counts as missed, in minutes; `None`: never.
+fn grace_minutes(config: &BookingConfig, resource: &Resource) -> Option<u32> {
+    let minutes = resource.rules.no_show_after_minutes;
+    Some(minutes.unwrap_or(config.no_show_after_minutes)).filter(|minutes| *minutes > 0)
+}
+
+fn minutes_ms(minutes: u32) -> i64 {
+    i64::from(minutes) * 60_000
+}
+
+impl Work<'_> {
+    /// Ends the hold of an entry that was not accepted in time.
+    pub(super) async fn end_hold(&mut self, entry: &Entry) -> Result<(), WriteError> {
+        self.end_entry(entry, Ending::Expired, "it was not accepted in time")
+            .await
+    }
+
+    async fn end_overdue_hold(&mut self, booking_id: &str) -> Result<bool, WriteError> {
+        let booking = queries::booking(&mut *self.connection, booking_id).await?;
+        let is_due = booking
+            .and_then(|booking| booking.hold_until_ms)
+            .is_some_and(|until| until <= self.now_ms);
+        let entry = waitlist::entry_of_booking(&mut *self.connection, booking_id).await?;
+        match entry.filter(|entry| is_due && entry.status == EntryStatus::Promoted) {
+            Some(entry) => self.end_hold(&entry).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    async fn end_overdue_wait(&mut self, entry_id: &str) -> Result<bool, WriteError> {
+        let entry = waitlist::entry(&mut *self.connection, entry_id).await?;
+        let due = entry
+            .filter(|entry| entry.status == EntryStatus::Waiting && entry.start_ms <= self.now_ms);
+        let Some(entry) = due else { return Ok(false) };
+        let reason = "its time has come, and it did not become free";
+        self.end_entry(&entry, Ending::Expired, reason).await?;
+        Ok(true)
+    }
+
+    async fn miss(&mut self, booking_id: &str) -> Result<bool, WriteError> {
+        let Some((booking, resource)) = self.standing_at(booking_id, Status::Confirmed).await?
+        else {
+            return Ok(false);
+        };
+        let Some(minutes) = grace_minutes(self.config, &resource) else {
+            return Ok(false);
+        };
+        if booking.start_ms + minutes_ms(minutes) > self.now_ms {
+            return Ok(false);
+        }
+        let reason = format!("nobody checked in within {minutes} minutes of its start");
+        self.take(booking, &resource, Step::NoShow, &reason).await
+    }
+
+    async fn release(&mut self, booking_id: &str) -> Result<bool, WriteError> {
+        let Some((booking, resource)) = self.standing_at(booking_id, Status::CheckedIn).await?
+        else {
+            return Ok(false);
+        };
+        if booking.end_ms + minutes_ms(self.config.release_after_minutes) > self.now_ms {
+            return Ok(false);
+        }
+        let reason = "it is over, and nobody checked out";
+        self.take(booking, &resource, Step::CheckOut, reason).await
+    }
+
+    async fn standing_at(
+        &mut self,
+        booking_id: &str,
+        status: Status,
+    ) -> Result<Option<(BookingRecord, Resource)>, WriteError> {
+        let booking = queries::booking(&mut *self.connection, booking_id).await?;
+        let Some(booking) = booking.filter(|booking| booking.status == status) else {
+            return Ok(None);
+        };
+        let resource = self.resource_of(&booking).await?;
+        Ok(Some((booking, resource)))
+    }
+
+    async fn take(
+        &mut self,
+        booking: BookingRecord,
+        resource: &Resource,
+        step: Step,
+        reason: &str,
+    ) -> Result<bool, WriteError> {
+        let stepped = self.step(booking, resource, step, Some(reason)).await?;
+        Ok(matches!(stepped, Stepped::Taken(_)))
+    }
+
+    async fn forget_answers(&mut self) -> Result<u64, WriteError> {
+        let forgotten = sqlx::query(
+            "DELETE FROM idempotency WHERE (scope, key) IN (
+                 SELECT scope, key FROM idempotency WHERE created_ms <= ? ORDER BY created_ms LIMIT ?
+             )",
+        )
+        .bind(self.now_ms.saturating_sub(self.config.answers_ms()))
+        .bind(FORGET_ROWS)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(forgotten.rows_affected())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_of_the_resource_comes_before_the_configuration_and_nought_is_never() {
+        let mut config = BookingConfig::default();
+        let mut resource = Resource {
+            id: "room-1".into(),
+            name: "Aurora".into(),
+            kind: "room".into(),
+            capacity: 8,
+            requires_approval: false,
+            place: String::new(),
+            time_zone: "UTC".into(),
+            rules: crate::rules::Rules::default(),
+            version: 1,
+        };
+        assert_eq!(grace_minutes(&config, &resource), Some(15));
+        config.no_show_after_minutes = 0;
+        assert_eq!(grace_minutes(&config, &resource), None);
+        resource.rules.no_show_after_minutes = Some(5);
+        assert_eq!(grace_minutes(&config, &resource), Some(5));
+        config.no_show_after_minutes = 15;
+        resource.rules.no_show_after_minutes = Some(0);
+        assert_eq!(grace_minutes(&config, &resource), None);
+    }
+
+    #[test]
+    fn a_lease_outlasts_a_sweep_that_is_late() {
+        let config = BookingConfig {
+            sweep_every_ms: 60_000,
+            ..BookingConfig::default()
+        };
+        assert_eq!(lease_ms(&config), 180_000);
+        assert_eq!(lease_ms(&BookingConfig::default()), MIN_LEASE_MS);
+    }
+}

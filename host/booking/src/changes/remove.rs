@@ -1,0 +1,210 @@
+//! The end of a resource or a user. The row stays, for bookings of the past name it; bookings to come
+//! and places in waitlists go first, in the same transaction.
+
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+
+use crate::actor::Actor;
+use crate::changes::people::{Changed, seen};
+use crate::changes::step::Stepped;
+use crate::changes::waitlist::Ending;
+use crate::config::BookingConfig;
+use crate::error::WriteError;
+use crate::queries::{self, Owner};
+use crate::status::{Status, Step};
+use crate::work::Work;
+use crate::writer::Change;
+
+/// How many bookings, and how many entries of waitlists, one change takes away at most: everybody
+/// else's changes wait for it.
+pub(crate) const MAX_AT_ONCE: usize = 1_000;
+
+/// What is to happen to bookings to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WithBookings {
+    /// Where there are any, nothing is removed.
+    Refuse,
+    /// They are cancelled.
+    Cancel,
+}
+
+/// What stood in the way, or what went along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cleared {
+    /// Nothing is left.
+    Done { bookings: usize, waiting: usize },
+    /// Bookings are to come, and nobody said that they may be cancelled.
+    Standing { bookings: i64 },
+    /// More than one change takes away.
+    TooMany { bookings: i64, waiting: usize },
+    /// So many bookings have their people inside.
+    Inside { bookings: usize },
+}
+
+/// What became of it.
+pub(crate) type Removed = Changed<Cleared>;
+
+/// Asks for the end of a resource.
+pub(crate) struct RemoveResource {
+    pub(crate) config: Arc<BookingConfig>,
+    pub(crate) by: Actor,
+    pub(crate) id: String,
+    /// The versions that `If-Match` names; `None` where any will do.
+    pub(crate) versions: Option<Vec<i64>>,
+    pub(crate) bookings: WithBookings,
+}
+
+impl Change for RemoveResource {
+    type Done = Removed;
+
+    async fn apply(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<Removed, WriteError> {
+        let found = queries::resource(&mut *connection, &self.id).await?;
+        let before = match seen(found, self.versions.as_deref(), |found| found.version) {
+            Changed::Now(before) => before,
+            Changed::Missing => return Ok(Changed::Missing),
+            Changed::OtherVersion(version) => return Ok(Changed::OtherVersion(version)),
+        };
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &self.by,
+        };
+        let reason = format!("{} was removed", before.name);
+        let cleared = work
+            .clear(Owner::Resource(&self.id), self.bookings, &reason)
+            .await?;
+        if let Cleared::Done { .. } = cleared {
+            let mut resource = before.clone();
+            resource.version += 1;
+            work.mark_deleted("resources", &self.id, resource.version)
+                .await?;
+            work.told_of_resource("resource.deleted", Some(&before), &resource)
+                .await?;
+        }
+        Ok(Changed::Now(cleared))
+    }
+}
+
+/// Asks for the end of a user.
+pub(crate) struct RemoveUser {
+    pub(crate) config: Arc<BookingConfig>,
+    pub(crate) by: Actor,
+    pub(crate) id: String,
+    /// The versions that `If-Match` names; `None` where any will do.
+    pub(crate) versions: Option<Vec<i64>>,
+    pub(crate) bookings: WithBookings,
+}
+
+impl Change for RemoveUser {
+    type Done = Removed;
+
+    async fn apply(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<Removed, WriteError> {
+        let found = queries::user(&mut *connection, &self.id).await?;
+        let before = match seen(found, self.versions.as_deref(), |found| found.version) {
+            Changed::Now(before) => before,
+            Changed::Missing => return Ok(Changed::Missing),
+            Changed::OtherVersion(version) => return Ok(Changed::OtherVersion(version)),
+        };
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &self.by,
+        };
+        let cleared = work
+            .clear(Owner::User(&self.id), self.bookings, "the user was removed")
+            .await?;
+        if let Cleared::Done { .. } = cleared {
+            let mut user = before.clone();
+            user.version += 1;
+            work.mark_deleted("users", &self.id, user.version).await?;
+            work.told_of_user("user.deleted", Some(&before), &user)
+                .await?;
+        }
+        Ok(Changed::Now(cleared))
+    }
+}
+
+impl Work<'_> {
+    /// Takes away what is to come, or says what stands in the way and takes nothing.
+    async fn clear(
+        &mut self,
+        owner: Owner<'_>,
+        bookings: WithBookings,
+        reason: &str,
+    ) -> Result<Cleared, WriteError> {
+        let count = queries::coming_count(&mut *self.connection, owner, self.now_ms).await?;
+        if count > 0 && bookings == WithBookings::Refuse {
+            return Ok(Cleared::Standing { bookings: count });
+        }
+        let most = i64::try_from(MAX_AT_ONCE).unwrap_or(i64::MAX);
+        let waiters = self.waiters_of(owner, most + 1).await?;
+        if count > most || waiters.len() > MAX_AT_ONCE {
+            return Ok(Cleared::TooMany {
+                bookings: count,
+                waiting: waiters.len(),
+            });
+        }
+        let coming = queries::coming(&mut *self.connection, owner, self.now_ms, most).await?;
+        let inside = coming
+            .iter()
+            .filter(|booking| booking.status == Status::CheckedIn);
+        match inside.count() {
+            0 => {}
+            bookings => return Ok(Cleared::Inside { bookings }),
+        }
+        // Before the bookings: time that is freed goes to those who wait for it.
+        for waiter in &waiters {
+            self.end_entry(waiter, Ending::Removed, reason).await?;
+        }
+        let mut cancelled = 0;
+        // What was held for somebody who waited has gone with their entry.
+        let coming = coming
+            .into_iter()
+            .filter(|booking| booking.status != Status::Held);
+        for booking in coming {
+            let resource = self.resource_of(&booking).await?;
+            let id = booking.id.clone();
+            match self
+                .step(booking, &resource, Step::Cancel, Some(reason))
+                .await?
+            {
+                Stepped::Taken(_) => cancelled += 1,
+                _ => {
+                    return Err(WriteError::Database(format!(
+                        "booking {id} could not be cancelled"
+                    )));
+                }
+            }
+        }
+        Ok(Cleared::Done {
+            bookings: cancelled,
+            waiting: waiters.len(),
+        })
+    }
+
+    async fn mark_deleted(
+        &mut self,
+        table: &'static str,
+        id: &str,
+        version: i64,
+    ) -> Result<(), WriteError> {
+        let mut query = sqlx::QueryBuilder::new("UPDATE ");
+        query.push(table).push(" SET deleted_ms = ");
+        query.push_bind(self.now_ms).push(", updated_ms = ");
+        query.push_bind(self.now_ms).push(", version = ");
+        query.push_bind(version).push(" WHERE id = ").push_bind(id);
+        query.build().execute(&mut *self.connection).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,310 @@
+//! Times at which a resource cannot be used. What was booked before stays, and its people hear of the
+//! conflict; whoever moves or calls off has resolved it, and so has whoever opens the resource again.
+
+use std::sync::Arc;
+
+use carillon_events::Topic;
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+
+use crate::actor::Actor;
+use crate::alternatives::{Alternative, Wanted};
+use crate::changes::conflicts::{NewConflict, OpenConflict};
+use crate::config::BookingConfig;
+use crate::error::WriteError;
+use crate::events;
+use crate::interval::Interval;
+use crate::queries;
+use crate::record::{BookingRecord, Resource};
+use crate::unavailability::Unavailability;
+use crate::work::{Subject, Work};
+use crate::writer::Change;
+
+/// How many bookings one change puts into conflict at most; each is an event of its own, and
+/// everybody else's changes wait for it.
+pub(crate) const MAX_AFFECTED: usize = 1_000;
+
+/// To how many of them, the first, other times and resources are suggested: looking for them takes a
+/// hundred times as long as telling.
+const MAX_SUGGESTED_TO: usize = 100;
+
+/// Asks that a resource cannot be used for a time. The values have been checked.
+pub(crate) struct Close {
+    pub(crate) config: Arc<BookingConfig>,
+    pub(crate) by: Actor,
+    pub(crate) new: NewClosure,
+}
+
+/// When not, and why.
+pub(crate) struct NewClosure {
+    pub(crate) resource_id: String,
+    pub(crate) interval: Interval,
+    pub(crate) reason: String,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Closed {
+    /// It cannot be used then.
+    Done {
+        closure: Unavailability,
+        /// The bookings that are in conflict with it, by start.
+        affected: Vec<String>,
+    },
+    /// There is no such resource.
+    NoResource,
+    /// It would be over already.
+    Over,
+    /// More bookings would be affected than one change takes; up to here it could be closed.
+    TooMany { until_ms: i64 },
+}
+
+impl Change for Close {
+    type Done = Closed;
+
+    async fn apply(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<Closed, WriteError> {
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &self.by,
+        };
+        work.close(&self.new).await
+    }
+}
+
+/// Asks that a resource can be used again at a time when it could not.
+pub(crate) struct Reopen {
+    pub(crate) config: Arc<BookingConfig>,
+    pub(crate) by: Actor,
+    pub(crate) resource_id: String,
+    pub(crate) id: String,
+}
+
+impl Change for Reopen {
+    /// Whether there was such a time.
+    type Done = bool;
+
+    async fn apply(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<bool, WriteError> {
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &self.by,
+        };
+        work.reopen(&self.resource_id, &self.id).await
+    }
+}
+
+/// `eventData` of `resource.unavailable`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnavailableData<'a> {
+    id: &'a str,
+    name: &'a str,
+    kind: &'a str,
+    capacity: i64,
+    #[serde(flatten)]
+    interval: Interval,
+    reason: &'a str,
+    unavailability_id: &'a str,
+}
+
+/// `eventData` of the `resource.updated` that tells that it can be used again.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AvailableData<'a> {
+    #[serde(flatten)]
+    resource: &'a Resource,
+    available_again: Interval,
+    unavailability_id: &'a str,
+}
+
+impl Work<'_> {
+    async fn close(&mut self, new: &NewClosure) -> Result<Closed, WriteError> {
+        let Some(resource) = queries::resource(&mut *self.connection, &new.resource_id).await?
+        else {
+            return Ok(Closed::NoResource);
+        };
+        if new.interval.end_ms <= self.now_ms {
+            return Ok(Closed::Over);
+        }
+        let affected = self.affected(&resource.id, new.interval).await?;
+        if let Some(first_too_many) = affected.get(MAX_AFFECTED) {
+            return Ok(Closed::TooMany {
+                until_ms: first_too_many.start_ms,
+            });
+        }
+        let closure = Unavailability {
+            id: uuid::Uuid::now_v7().to_string(),
+            resource_id: resource.id.clone(),
+            interval: new.interval,
+            reason: new.reason.clone(),
+            created_ms: self.now_ms,
+        };
+        self.add_closure(&closure, &resource).await?;
+        for (place, booking) in affected.iter().enumerate() {
+            let alternatives = match place < MAX_SUGGESTED_TO {
+                true => self.instead_of(booking, &resource).await?,
+                false => Vec::new(),
+            };
+            let conflict_id = uuid::Uuid::now_v7().to_string();
+            self.tell_conflict(NewConflict {
+                id: &conflict_id,
+                booking,
+                resource: &resource,
+                conflicts_with: &[],
+                taken: &[closure.interval],
+                alternatives: &alternatives,
+                reason: &format!(
+                    "{} cannot be used at that time: {}",
+                    resource.name, closure.reason
+                ),
+            })
+            .await?;
+            self.mark_cause(&conflict_id, &closure.id).await?;
+        }
+        let affected = affected.into_iter().map(|booking| booking.id).collect();
+        Ok(Closed::Done { closure, affected })
+    }
+
+    /// The bookings that are to come and meet the time; one more than are affected at once.
+    async fn affected(
+        &mut self,
+        resource_id: &str,
+        interval: Interval,
+    ) -> Result<Vec<BookingRecord>, WriteError> {
+        let limit = i64::try_from(MAX_AFFECTED).unwrap_or(i64::MAX - 1) + 1;
+        Ok(queries::meeting(
+            &mut *self.connection,
+            resource_id,
+            interval,
+            self.now_ms,
+            limit,
+        )
+        .await?)
+    }
+
+    async fn add_closure(
+        &mut self,
+        closure: &Unavailability,
+        resource: &Resource,
+    ) -> Result<(), WriteError> {
+        sqlx::query(
+            "INSERT INTO unavailabilities (id, resource_id, start_ms, end_ms, reason, created_ms)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&closure.id)
+        .bind(&closure.resource_id)
+        .bind(closure.interval.start_ms)
+        .bind(closure.interval.end_ms)
+        .bind(&closure.reason)
+        .bind(closure.created_ms)
+        .execute(&mut *self.connection)
+        .await?;
+        let kind = "resource.unavailable";
+        self.note(
+            kind,
+            Subject::Unavailability,
+            &closure.id,
+            None,
+            Some(closure),
+        )
+        .await?;
+        let data = UnavailableData {
+            id: &resource.id,
+            name: &resource.name,
+            kind: &resource.kind,
+            capacity: resource.capacity,
+            interval: closure.interval,
+            reason: &closure.reason,
+            unavailability_id: &closure.id,
+        };
+        let draft = events::draft(kind, self.now_ms, data)?
+            .resource(&*resource.id)
+            .subject(&*resource.id);
+        self.tell(Topic::ResourceEvents, &resource.id, draft).await
+    }
+
+    async fn instead_of(
+        &mut self,
+        booking: &BookingRecord,
+        resource: &Resource,
+    ) -> Result<Vec<Alternative>, WriteError> {
+        let wanted = Wanted {
+            resource,
+            interval: booking.interval(),
+            attendees_count: booking.attendees_count,
+        };
+        Ok(wanted.alternatives(self.connection, self.now_ms).await?)
+    }
+
+    async fn reopen(&mut self, resource_id: &str, id: &str) -> Result<bool, WriteError> {
+        let Some(resource) = queries::resource(&mut *self.connection, resource_id).await? else {
+            return Ok(false);
+        };
+        let Some(closure) = queries::closure(&mut *self.connection, resource_id, id).await? else {
+            return Ok(false);
+        };
+        sqlx::query("DELETE FROM unavailabilities WHERE id = ?")
+            .bind(id)
+            .execute(&mut *self.connection)
+            .await?;
+        let kind = "resource.updated";
+        self.note(kind, Subject::Unavailability, id, Some(&closure), None)
+            .await?;
+        let data = AvailableData {
+            resource: &resource,
+            available_again: closure.interval,
+            unavailability_id: id,
+        };
+        let draft = events::draft(kind, self.now_ms, data)?
+            .resource(resource_id)
+            .subject(resource_id);
+        self.tell(Topic::ResourceEvents, resource_id, draft).await?;
+        // No more of them than when it was closed: none could be added since.
+        for booking in self.affected(resource_id, closure.interval).await? {
+            let others =
+                queries::unavailable(&mut *self.connection, resource_id, booking.interval(), 1)
+                    .await?;
+            if others.is_empty() {
+                self.resolve_closed(&booking).await?;
+            }
+        }
+        self.ask_waiting(resource_id, closure.interval).await?;
+        Ok(true)
+    }
+
+    /// Tells the conflict from one of a move that was refused, which has the same booking.
+    async fn mark_cause(&mut self, conflict_id: &str, id: &str) -> Result<(), WriteError> {
+        sqlx::query("UPDATE conflicts SET unavailability_id = ? WHERE id = ?")
+            .bind(id)
+            .bind(conflict_id)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Resolves the conflicts of a booking with times at which its resource could not be used.
+    async fn resolve_closed(&mut self, booking: &BookingRecord) -> Result<(), WriteError> {
+        let open: Vec<OpenConflict> = sqlx::query_as(
+            "SELECT * FROM conflicts
+             WHERE booking_id = ? AND resolved_ms IS NULL AND unavailability_id IS NOT NULL",
+        )
+        .bind(&booking.id)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for conflict in open {
+            self.resolve_conflict(&conflict, booking).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! Sweeping: the service looks for what is due and does it.
+//!
+//! Looking is done by readers and costs the writer nothing, so a service that has nothing to do
+//! writes nothing. What is found is done in changes of their own, a bounded number at a time, between
+//! those that people ask for; each sees for itself whether it is still due. One node sweeps at a time:
+//! each change takes the lease in its own transaction, or does nothing. What two nodes would do if
+//! they swept together would still be right, for the same reason; the lease spares them the work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sqlx::SqlitePool;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::changes::{Chore, Done, Due};
+use crate::config::BookingConfig;
+use crate::error::BookingError;
+use crate::lease::{self, Release};
+use crate::service::Booking;
+use crate::telemetry::{SweepDone, SweepFailed, Waiting};
+use crate::waitlist;
+
+/// How many things are done at once; they share a commit.
+const AT_ONCE: i64 = 32;
+
+/// How often a sweep goes on with one kind of thing before it turns to the next.
+const ROUNDS: u32 = 32;
+
+/// How far back bookings are looked for to which nobody came, in milliseconds: a week. After a longer
+/// sleep nobody wants to hear of them, and there is no time left to free.
+const LOOK_BACK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// How often it is counted how many wait.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+
+/// What a sweep has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Holds that were not accepted in time.
+    pub holds: u64,
+    /// Entries of waitlists whose time began.
+    pub waits: u64,
+    /// Bookings to which nobody came.
+    pub missed: u64,
+    /// Bookings that were over, and nobody had checked out.
+    pub overstayed: u64,
+    /// Answers to requests with an `Idempotency-Key` that were kept long enough.
+    pub answers: u64,
+    /// Whether something was left to another node, which has the lease.
+    pub left_to_another: bool,
+}
+
+/// The kinds of things that can be due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Holds,
+    Waits,
+    Missed,
+    Overstayed,
+    Answers,
+}
+
+impl Kind {
+    const ALL: [Kind; 5] = [
+        Kind::Holds,
+        Kind::Waits,
+        Kind::Missed,
+        Kind::Overstayed,
+        Kind::Answers,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::Holds => "holds",
+            Kind::Waits => "waits",
+            Kind::Missed => "missed",
+            Kind::Overstayed => "overstayed",
+            Kind::Answers => "answers",
+        }
+    }
+
+    /// What is due of this kind, at most [`AT_ONCE`].
+    async fn due(
+        self,
+        readers: &SqlitePool,
+        config: &BookingConfig,
+        now_ms: i64,
+    ) -> Result<Vec<Due>, sqlx::Error> {
+        let late_ms = i64::from(config.release_after_minutes) * 60_000;
+        let (ids, due): (Vec<String>, fn(String) -> Due) = match self {
+            Kind::Holds => (ids(readers, ENDED_HOLDS, now_ms).await?, Due::Hold),
+            Kind::Waits => (ids(readers, ENDED_WAITS, now_ms).await?, Due::Wait),
+            Kind::Missed => (missed(readers, config, now_ms).await?, Due::Missed),
+            Kind::Overstayed => {
+                let ended = ids(readers, ENDED_BOOKINGS, now_ms - late_ms).await?;
+                (ended, Due::Overstayed)
+            }
+            Kind::Answers => {
+                let before_ms = now_ms.saturating_sub(config.answers_ms());
+                let is_due = old_answers(readers, before_ms).await?;
+                return Ok(is_due.then_some(Due::Answers).into_iter().collect());
+            }
+        };
+        Ok(ids.into_iter().map(due).collect())
+    }
+}
+
+const ENDED_HOLDS: &str = "SELECT id FROM bookings WHERE status = 'held' AND hold_until_ms <= ?
+                           ORDER BY hold_until_ms LIMIT ?";
+const ENDED_WAITS: &str = "SELECT id FROM waitlist WHERE status = 'waiting' AND start_ms <= ?
+                           ORDER BY start_ms LIMIT ?";
+const ENDED_BOOKINGS: &str = "SELECT id FROM bookings WHERE status = 'checked_in' AND end_ms <= ?
+                              ORDER BY end_ms LIMIT ?";
+
+/// What such a query finds until a moment.
+async fn ids(
+    readers: &SqlitePool,
+    query: &'static str,
+    until_ms: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(query)
+        .bind(until_ms)
+        .bind(AT_ONCE)
+        .fetch_all(readers)
+        .await
+}
+
+async fn old_answers(readers: &SqlitePool, before_ms: i64) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM idempotency WHERE created_ms <= ?)")
+        .bind(before_ms)
+        .fetch_one(readers)
+        .await
+}
+
+/// Bookings to which nobody came. Each resource has its own grace, so it is one look into the index
+/// for each; bookings to which it does not apply are never walked over.
+async fn missed(
+    readers: &SqlitePool,
+    config: &BookingConfig,
+    now_ms: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT booking.id
+         FROM (SELECT id, 60000 * COALESCE(json_extract(rules, '$.noShowAfterMinutes'), ?1) AS grace_ms
+               FROM resources) AS resource
+         CROSS JOIN bookings AS booking
+         WHERE resource.grace_ms > 0
+           AND booking.resource_id = resource.id AND booking.status = 'confirmed'
+           AND booking.start_ms <= ?2 - resource.grace_ms
+           AND booking.start_ms > ?2 - resource.grace_ms - ?3
+         LIMIT ?4",
+    )
+    .bind(config.no_show_after_minutes)
+    .bind(now_ms)
+    .bind(LOOK_BACK_MS)
+    .bind(AT_ONCE)
+    .fetch_all(readers)
+    .await
+}
+
+impl Booking {
+    /// Sweeps every `sweep_every_ms` until `shutdown` turns true or its sender is gone. Spawn it once;
+    /// several nodes on one database take turns.
+    pub fn sweeper(
+        &self,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let booking = self.clone();
+        async move {
+            let every = Duration::from_millis(booking.parts().config.sweep_every_ms);
+            let mut measured: Option<Instant> = None;
+            loop {
+                // What a sweep that is cut off has not done is due at the next.
+                let sweep = async {
+                    if let Err(error) = booking.sweep_once().await {
+                        SweepFailed { error: &error }.emit();
+                    }
+                    if measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+                        booking.measure_waiting().await;
+                        measured = Some(Instant::now());
+                    }
+                    sleep(every).await;
+                };
+                tokio::select! {
+                    biased;
+                    _ = shutdown.wait_for(|stop| *stop) => break,
+                    () = sweep => {}
+                }
+            }
+            let release = Release {
+                name: lease::SWEEP,
+                holder: booking.parts().node.clone(),
+            };
+            if let Err(error) = booking.parts().writer.write(release).await {
+                tracing::debug!(%error, "the lease of the sweeps runs out by itself");
+            }
+        }
+    }
+
+    /// One sweep: does what is due now. What fails is tried again at the next; the rest is done.
+    ///
+    /// # Errors
+    /// The first thing that failed.
+    pub async fn sweep_once(&self) -> Result<Swept, BookingError> {
+        let mut swept = Swept::default();
+        let mut outcome = Ok(());
+        for kind in Kind::ALL {
+            let done = self.sweep_kind(kind, &mut swept).await;
+            outcome = outcome.and(done);
+        }
+        outcome.map(|()| swept)
+    }
+
+    async fn sweep_kind(&self, kind: Kind, swept: &mut Swept) -> Result<(), BookingError> {
+        let parts = self.parts();
+        for _ in 0..ROUNDS {
+            let due = kind
+                .due(&parts.readers, &parts.config, parts.clock.now_ms())
+                .await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            let chores = due.into_iter().map(|due| {
+                parts.writer.write(Chore {
+                    config: Arc::clone(&parts.config),
+                    node: parts.node.clone(),
+                    due,
+                })
+            });
+            let mut rows = 0;
+            let mut failure = None;
+            for done in join_all(chores).await {
+                match done {
+                    Ok(Done::Rows(done)) => rows += done,
+                    Ok(Done::NotOurs) => swept.left_to_another = true,
+                    Err(error) => failure = Some(error),
+                }
+            }
+            *swept.count_of(kind) += rows;
+            if rows > 0 {
+                let kind = kind.as_str();
+                SweepDone { kind, rows }.emit();
+            }
+            if let Some(error) = failure {
+                return Err(error.into());
+            }
+            if rows == 0 {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn measure_waiting(&self) {
+        match waitlist::all_waiting(&self.parts().readers).await {
+            Ok(entries) => Waiting { entries }.emit(),
+            Err(error) => tracing::warn!(%error, "it could not be counted how many wait"),
+        }
+    }
+}
+
+impl Swept {
+    fn count_of(&mut self, kind: Kind) -> &mut u64 {
+        match kind {
+            Kind::Holds => &mut self.holds,
+            Kind::Waits => &mut self.waits,
+            Kind::Missed => &mut self.missed,
+            Kind::Overstayed => &mut self.overstayed,
+            Kind::Answers => &mut self.answers,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What each role may do, and what it may not.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use carillon_booking::{BookingConfig, Surroundings};
+use carillon_web::{TokenConfig, TokenMinter, TokenVerifier};
+use serde_json::{Value, json};
+
+use crate::running::{Answer, Running, time, wish};
+
+const SECRET: &str = "a secret of at least thirty-two bytes";
+
+/// A service with the demo's rows that asks for tokens.
+pub(crate) async fn with_tokens(config: BookingConfig) -> Running {
+    let tokens = TokenConfig {
+        hmac_secret: Some(SECRET.into()),
+        ..TokenConfig::default()
+    };
+    let surroundings = Surroundings {
+        tokens: Some(TokenVerifier::new(&tokens).unwrap()),
+        ..Surroundings::default()
+    };
+    let config = BookingConfig {
+        require_token: true,
+        ..config
+    };
+    Running::with(config, surroundings).await
+}
+
+pub(crate) fn token(user: &str, roles: &[&str]) -> String {
+    let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
+    TokenMinter::new(SECRET)
+        .unwrap()
+        .mint(user, &[], &roles, Duration::from_secs(60))
+        .unwrap()
+}
+
+/// Who asks: user-1 without a role of their own, or one of those who have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    User,
+    Staff,
+    Admin,
+}
+
+impl Running {
+    async fn by(&self, role: Role, method: &str, path: &str, body: &Value) -> Answer {
+        let token = match role {
+            Role::User => token("user-1", &[]),
+            Role::Staff => token("porter", &["staff"]),
+            Role::Admin => token("boss", &["admin"]),
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("if-match", "*")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        self.send(request).await
+    }
+
+    /// A booking of room-4, which waits for approval, for this user.
+    async fn pending_of(&self, user: &str, hour: u32) -> String {
+        let mut wanted = wish(hour);
+        wanted["userId"] = json!(user);
+        wanted["resourceId"] = json!("room-4");
+        let made = self.by(Role::Staff, "POST", "/bookings", &wanted).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        made.json()["id"].as_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn each_role_does_what_is_its_own_and_is_refused_what_is_above_it() {
+    let running = with_tokens(BookingConfig::default()).await;
+    let resource = |id: &str| json!({ "id": id, "name": "X", "kind": "room", "capacity": 1 });
+    let user = |id: &str| json!({ "id": id, "email": "x@example.com", "displayName": "X" });
+    let closure = json!({ "startTime": time(90), "endTime": time(91), "reason": "Cleaning" });
+    let confirm = format!(
+        "/bookings/{}/confirm",
+        running.pending_of("user-1", 9).await
+    );
+    let no_show = {
+        let id = running.pending_of("user-1", 12).await;
+        running
+            .by(
+                Role::Staff,
+                "POST",
+                &format!("/bookings/{id}/confirm"),
+                &json!({}),
+            )
+            .await;
+        format!("/bookings/{id}/no-show")
+    };
+    let mut for_another = wish(15);
+    for_another["userId"] = json!("user-2");
+    let nothing = json!({});
+    // In an order in which each that is done leaves the next to be done.
+    for (least, method, path, body, status) in [
+        (Role::User, "GET", "/resources", &nothing, 200),
+        (Role::User, "GET", "/resources/room-1", &nothing, 200),
+        (
+            Role::User,
+            "GET",
+            "/resources/room-1/unavailability",
+            &nothing,
+            200,
+        ),
+        (Role::User, "GET", "/users/user-1", &nothing, 200),
+        (
+            Role::User,
+            "PATCH",
+            "/users/user-1",
+            &json!({ "locale": "sv" }),
+            200,
+        ),
+        (Role::Staff, "POST", "/bookings", &for_another, 201),
+        (Role::Staff, "POST", &confirm, &nothing, 200),
+        (Role::Staff, "POST", &no_show, &nothing, 200),
+        (
+            Role::Staff,
+            "POST",
+            "/resources/room-1/unavailability",
+            &closure,
+            201,
+        ),
+        (Role::Admin, "POST", "/resources", &resource("x-1"), 201),
+        (
+            Role::Admin,
+            "PATCH",
+            "/resources/x-1",
+            &json!({ "capacity": 2 }),
+            200,
+        ),
+        (Role::Admin, "DELETE", "/resources/x-1", &nothing, 200),
+        (Role::Admin, "GET", "/users", &nothing, 200),
+        (Role::Admin, "POST", "/users", &user("u-1"), 201),
+        (Role::Admin, "GET", "/users/u-1", &nothing, 200),
+        (
+            Role::Admin,
+            "PATCH",
+            "/users/u-1",
+            &json!({ "locale": "de" }),
+            200,
+        ),
+        (Role::Admin, "DELETE", "/users/u-1", &nothing, 200),
+    ] {
+        for role in [Role::User, Role::Staff]
+            .into_iter()
+            .filter(|role| *role < least)
+        {
+            let problem = running.by(role, method, path, body).await.problem(403);
+            let needed = format!("`{least:?}`").to_lowercase();
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains(&needed), "{method} {path}: {detail}");
+        }
+        let done = running.by(least, method, path, body).await;
+        assert_eq!(
+            done.status, status,
+            "{least:?} {method} {path}: {}",
+            done.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_higher_role_may_what_a_lower_one_may() {
+    let running = with_tokens(BookingConfig::default()).await;
+    let id = running.pending_of("user-1", 9).await;
+    let confirm = format!("/bookings/{id}/confirm");
+    let confirmed = running.by(Role::Admin, "POST", &confirm, &json!({})).await;
+    assert_eq!(confirmed.status, 200, "{}", confirmed.text);
+    let closure = json!({ "startTime": time(90), "endTime": time(91), "reason": "Cleaning" });
+    let path = "/resources/room-1/unavailability";
+    let made = running.by(Role::Admin, "POST", path, &closure).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let one = format!("{path}/{}", made.json()["id"].as_str().unwrap());
+    running
+        .by(Role::User, "DELETE", &one, &json!({}))
+        .await
+        .problem(403);
+    let opened = running.by(Role::Staff, "DELETE", &one, &json!({})).await;
+    assert_eq!(opened.status, 204, "{}", opened.text);
+}
+
+#[tokio::test]
+async fn anothers_booking_is_not_there_for_a_user_and_is_for_staff() {
+    let running = with_tokens(BookingConfig::default()).await;
+    let id = running.pending_of("user-2", 9).await;
+    let path = format!("/bookings/{id}");
+    for (method, path) in [
+        ("GET", path.clone()),
+        ("PATCH", path.clone()),
+        ("POST", format!("{path}/cancel")),
+        ("POST", format!("{path}/check-in")),
+    ] {
+        let body = match method {
+            "PATCH" => json!({ "title": "Mine" }),
+            _ => json!({}),
+        };
+        running
+            .by(Role::User, method, &path, &body)
+            .await
+            .problem(404);
+    }
+    let list = running.by(Role::User, "GET", "/bookings", &json!({})).await;
+    assert_eq!(list.json()["items"], json!([]));
+    let seen = running.by(Role::Staff, "GET", &path, &json!({})).await;
+    assert_eq!(seen.json()["userId"], "user-2");
+    let list = running
+        .by(Role::Staff, "GET", "/bookings", &json!({}))
+        .await;
+    assert_eq!(list.json()["items"].as_array().unwrap().len(), 1);
+    let cancel = format!("{path}/cancel");
+    let off = running.by(Role::Staff, "POST", &cancel, &json!({})).await;
+    assert_eq!(off.json()["status"], "cancelled");
+}
+
+#[tokio::test]
+async fn anothers_profile_is_refused_alike_whether_it_exists_or_not() {
+    let running = with_tokens(BookingConfig::default()).await;
+    let patch = json!({ "displayName": "Mallory" });
+    for method in ["GET", "PATCH"] {
+        let other = running
+            .by(Role::User, method, "/users/user-2", &patch)
+            .await;
+        let nobody = running
+            .by(Role::User, method, "/users/user-99", &patch)
+            .await;
+        other.problem(403);
+        assert_eq!(other.text, nobody.text);
+        running
+            .by(Role::Staff, method, "/users/user-2", &patch)
+            .await
+            .problem(403);
+    }
+    let boss = running
+        .by(Role::Admin, "GET", "/users/user-2", &json!({}))
+        .await;
+    assert_eq!(boss.json()["displayName"], "Bao Nguyen");
+}
+
+#[tokio::test]
+async fn a_role_that_nobody_knows_is_no_role() {
+    let running = with_tokens(BookingConfig::default()).await;
+    let request = Request::get("/users")
+        .header(
+            "authorization",
+            format!("Bearer {}", token("user-1", &["Admin", "root", "service"])),
+        )
+        .body(Body::empty())
+        .unwrap();
+    running.send(request).await.problem(403);
+}
+
+#[tokio::test]
+async fn the_record_names_who_did_it_with_their_role() {
+    let running = with_tokens(BookingConfig::default()).await;
+    let closure = json!({ "startTime": time(90), "endTime": time(91), "reason": "Cleaning" });
+    running
+        .by(
+            Role::Staff,
+            "POST",
+            "/resources/room-1/unavailability",
+            &closure,
+        )
+        .await;
+    assert_eq!(
+        running
+            .look(
+                "SELECT count(*) FROM audit
+                 WHERE action = 'resource.unavailable' AND actor = 'porter' AND role = 'staff'"
+            )
+            .await,
+        1
+    );
+}

@@ -1,0 +1,71 @@
+//! A host that panics while it runs a plugin.
+
+use std::fmt::Debug;
+
+use serde_json::json;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::rig::{Rig, event, eventually};
+
+/// Panics when a plugin logs a line with these words: code of the host, called by a guest.
+struct Panics(&'static str);
+
+impl Subscriber for Panics {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "plugin"
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Words(&'static str, bool);
+        impl Visit for Words {
+            fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
+                self.1 |= format!("{value:?}").contains(self.0);
+            }
+        }
+        let mut words = Words(self.0, false);
+        event.record(&mut words);
+        assert!(!words.1, "the host panics, as the test wants it");
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_makes_the_host_panic_is_quarantined_like_one_that_traps() {
+    // For the whole process: nobody else writes these words.
+    tracing::subscriber::set_global_default(Panics("this guest panics on host-panic")).unwrap();
+    let rig = Rig::start(&["trap-always", "echo"], &[]).await;
+    let bad = (0..4).map(|number| event(&format!("host-panic-{number}"), "u", json!({})));
+    rig.send(bad).await;
+    eventually("the plugin to be quarantined", async || {
+        (rig.plugin("trap-always").state == "quarantined").then_some(())
+    })
+    .await;
+    let summary = rig.plugin("trap-always");
+    let reason = summary.reason.unwrap_or_default();
+    assert!(reason.contains("10 faults in a row"), "{reason}");
+    assert!(reason.contains("the host panicked"), "{reason}");
+    rig.stream("u", 4).await;
+    assert_eq!(rig.plugin("echo").state, "active");
+    // Two events took four attempts each; probes take none.
+    eventually("three probes to fail", async || {
+        let reason = rig.plugin("trap-always").reason?;
+        let (_, probes) = reason.rsplit_once("; ")?;
+        let probes = probes.strip_suffix(" probes failed since")?;
+        (probes.parse::<u32>().ok()? >= 3).then_some(())
+    })
+    .await;
+    assert_eq!(rig.dead_letters(2).await.len(), 2);
+}

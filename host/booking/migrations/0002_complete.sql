@@ -78,8 +78,9 @@ CREATE INDEX bookings_held ON bookings (hold_until_ms) WHERE status = 'held';
 CREATE INDEX bookings_awaited ON bookings (resource_id, start_ms) WHERE status = 'confirmed';
 CREATE INDEX bookings_inside ON bookings (end_ms) WHERE status = 'checked_in';
 
--- The bookings that hold their resource. The two triggers below walk this index.
-CREATE INDEX bookings_holding ON bookings (resource_id, start_ms, blocked_until_ms)
+-- The bookings that hold their resource. The two triggers below walk this index. The status is in
+-- it, so that whoever asks when a resource is free reads nothing else.
+CREATE INDEX bookings_holding ON bookings (resource_id, start_ms, blocked_until_ms, status)
     WHERE status IN ('held', 'pending', 'confirmed', 'checked_in');
 
 -- No two bookings hold one resource at one time: intervals are half open, [start, blocked until).
@@ -177,7 +178,7 @@ CREATE TABLE waitlist (
 
 -- In the order in which they are asked; with their times, so that a place in the queue is counted
 -- in the index alone.
-CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms, id, start_ms, end_ms)
+CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms, id, start_ms, end_ms, status)
     WHERE status = 'waiting';
 CREATE INDEX waitlist_by_start ON waitlist (start_ms) WHERE status = 'waiting';
 CREATE INDEX waitlist_by_resource ON waitlist (resource_id, joined_ms, id) WHERE status <> 'removed';
@@ -230,7 +231,7 @@ CREATE TABLE feeds (
     created_ms  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX feeds_by_subject ON feeds (kind, subject_id, created_ms);
+CREATE INDEX feeds_by_subject ON feeds (kind, subject_id, created_ms, id);
 
 -- Who did what. It is added to, and nothing else.
 CREATE TABLE audit (

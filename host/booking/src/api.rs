@@ -2,8 +2,10 @@
 
 mod analytics;
 mod audit;
+mod availability;
 mod booking_body;
 mod bookings;
+mod calendars;
 mod caller;
 mod cross_origin;
 mod etag;
@@ -19,6 +21,8 @@ mod removal;
 mod request_key;
 mod resource_body;
 mod resources;
+mod series;
+mod series_body;
 mod shapes;
 mod unavailability;
 mod users;
@@ -97,6 +101,9 @@ pub(crate) fn router(
         .merge(unavailability::routes())
         .merge(users::routes())
         .merge(waitlist::routes())
+        .merge(series::routes())
+        .merge(availability::routes())
+        .merge(calendars::routes())
         .merge(audit::routes())
         .merge(analytics::routes())
         .merge(health::routes())

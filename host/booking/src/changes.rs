@@ -5,6 +5,7 @@ mod booking;
 mod conflicts;
 mod create;
 mod edit;
+mod feeds;
 mod freed;
 mod join;
 mod leave;
@@ -12,7 +13,9 @@ mod overdue;
 mod people;
 mod remove;
 mod resource;
+mod scoped;
 mod seed;
+mod series;
 mod step;
 mod unavailable;
 mod user;
@@ -24,13 +27,21 @@ pub(crate) use booking::{Access, NewBooking, Refused, Taken};
 pub(crate) use conflicts::{NewConflict, OpenConflict};
 pub(crate) use create::{CreateBooking, Created};
 pub(crate) use edit::{BookingEdit, EditBooking, Edited};
+pub(crate) use feeds::{
+    AddFeed, Feed, FeedAdded, FeedKind, MAX_FEEDS, RevokeFeed, Revoked, Secret, feed_of, feeds,
+    subject_name,
+};
 pub(crate) use join::{JoinWaitlist, Joined, NewEntry};
 pub(crate) use leave::{LeaveAll, LeaveWaitlist, Left};
 pub(crate) use overdue::{Chore, Done, Due};
 pub(crate) use people::{Added, Changed};
 pub(crate) use remove::{Cleared, RemoveResource, RemoveUser, Removed, WithBookings};
 pub(crate) use resource::{CreateResource, EditResource, ResourceEdit};
+pub(crate) use scoped::{CancelScoped, EditScoped, ScopedCancelled, ScopedEdited};
 pub(crate) use seed::SeedDemo;
+pub(crate) use series::{
+    CreateSeries, NewSeries, NoPlace, Occurrence, OnConflict, Outcome, SeriesCreated,
+};
 pub(crate) use step::{Stepped, TakeStep};
 pub(crate) use unavailable::{Close, Closed, NewClosure, Reopen};
 pub(crate) use user::{CreateUser, EditUser, UserEdit};

@@ -7,6 +7,7 @@ use crate::alternatives::Alternative;
 use crate::changes::{NewConflict, OpenConflict};
 use crate::error::WriteError;
 use crate::interval::Interval;
+use crate::invitation::Invitation;
 use crate::record::{BookingRecord, Resource, User};
 use crate::rfc3339;
 use crate::status::Status;
@@ -31,6 +32,8 @@ struct BookingData<'a> {
     series_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation: Option<Invitation<'a>>,
 }
 
 /// A change of a booking. `reason` says why, where that is not plain from the kind.
@@ -38,6 +41,7 @@ pub(crate) fn of_booking(
     kind: &str,
     booking: &BookingRecord,
     resource: &Resource,
+    user: &User,
     reason: Option<&str>,
 ) -> Result<Draft, WriteError> {
     let data = BookingData {
@@ -50,6 +54,7 @@ pub(crate) fn of_booking(
         resource_name: &resource.name,
         series_id: booking.series_id.as_deref(),
         reason,
+        invitation: Invitation::of(kind, booking, resource, user),
     };
     let draft = draft(kind, booking.updated_ms, data)?;
     Ok(draft

@@ -101,6 +101,20 @@ pub(crate) fn without(open: &[Interval], taken: &[Interval]) -> Vec<Interval> {
     left
 }
 
+/// What two have in common; both merged.
+pub(crate) fn common(ones: &[Interval], others: &[Interval]) -> Vec<Interval> {
+    let mut common = Vec::new();
+    let (mut one, mut other) = (0, 0);
+    while let (Some(first), Some(second)) = (ones.get(one), others.get(other)) {
+        common.extend(first.within(*second));
+        match first.end_ms < second.end_ms {
+            true => one += 1,
+            false => other += 1,
+        }
+    }
+    common
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +145,16 @@ mod tests {
         );
         assert_eq!(without(&open, &[]), open);
         assert_eq!(without(&[], &taken), []);
+    }
+
+    #[test]
+    fn what_two_have_in_common_is_left_of_both() {
+        let ones = intervals(&[(0, 100), (200, 300)]);
+        let others = intervals(&[(10, 20), (90, 210), (250, 400)]);
+        let both = intervals(&[(10, 20), (90, 100), (200, 210), (250, 300)]);
+        assert_eq!(common(&ones, &others), both);
+        assert_eq!(common(&others, &ones), both);
+        assert_eq!(common(&ones, &[]), []);
     }
 
     #[test]

@@ -46,6 +46,29 @@ impl Subject {
 }
 
 impl Work<'_> {
+    /// Begins a part of the change that may be taken back by itself. One at a time.
+    pub(crate) async fn begin_part(&mut self) -> Result<(), WriteError> {
+        self.control("SAVEPOINT part").await
+    }
+
+    /// Takes back what was written since the part began, events and all, and ends it.
+    pub(crate) async fn take_back_part(&mut self) -> Result<(), WriteError> {
+        self.control("ROLLBACK TO part").await?;
+        self.control("RELEASE part").await
+    }
+
+    /// Ends the part, which stands.
+    pub(crate) async fn end_part(&mut self) -> Result<(), WriteError> {
+        self.control("RELEASE part").await
+    }
+
+    async fn control(&mut self, statement: &'static str) -> Result<(), WriteError> {
+        sqlx::query(statement)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
     /// Writes an event into the outbox; `key` keeps the events of one subject in their order.
     pub(crate) async fn tell(
         &mut self,

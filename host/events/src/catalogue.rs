@@ -90,6 +90,16 @@ const BOOKING_DATA: &[DataField] = &[
     field("startTime", "RFC 3339 string", "When it begins."),
     field("endTime", "RFC 3339 string", "When it ends."),
     field("attendeesCount", "integer", "How many people are expected."),
+    field(
+        "seriesId",
+        "string",
+        "The series that it is an occurrence of; absent where there is none.",
+    ),
+    field(
+        "invitation",
+        "object",
+        "What an invitation by mail needs, in the shape of iTIP (RFC 5546): `method` (`REQUEST` or `CANCEL`), `uid` and `sequence` (those of the calendar feeds), `summary`, `location`, `startTime`, `endTime`, `organizer` (`name`), `attendee` (`id`, `name`, `email`); absent where nothing changes in a calendar, as at check-in.",
+    ),
 ];
 
 const WAITLIST_DATA: &[DataField] = &[
@@ -109,6 +119,17 @@ const WAITLIST_DATA: &[DataField] = &[
         "RFC 3339 string",
         "When the wanted booking would end.",
     ),
+    field(
+        "bookingId",
+        "string",
+        "The booking that a promotion led to, or that is held.",
+    ),
+    field(
+        "holdUntil",
+        "RFC 3339 string",
+        "Until when a promotion has to be accepted.",
+    ),
+    field("reason", "string", "Why the waiting has ended, in words."),
 ];
 
 const CONFLICT_DATA: &[DataField] = &[
@@ -278,13 +299,13 @@ static KINDS: &[KindEntry] = &[
     waitlist(
         "waitlist.promoted",
         &[],
-        "A waitlist entry became a booking.",
+        "The wanted time became free and is held or booked for the entry.",
     ),
     waitlist("waitlist.removed", &[], "A waitlist entry was taken back."),
     waitlist(
         "waitlist.expired",
         &[],
-        "The wanted time passed before the entry could be promoted.",
+        "The wanted time came before it was free, or a promotion was not accepted in time.",
     ),
     conflict(
         "conflict.detected",

@@ -44,6 +44,8 @@ pub struct WaitlistData {
     pub desired_end_time: Option<String>,
     /// The booking that a promotion led to.
     pub booking_id: Option<String>,
+    /// Until when a promotion has to be accepted; without it, it needs no acceptance.
+    pub hold_until: Option<String>,
     /// What people call the resource, where the producer knows it.
     pub resource_name: Option<String>,
     /// Why the entry was removed, in words.

@@ -18,6 +18,7 @@ struct Details<'a> {
     position: Option<u32>,
     desired_start_time: Option<&'a str>,
     desired_end_time: Option<&'a str>,
+    hold_until: Option<&'a str>,
 }
 
 #[plugin(
@@ -48,12 +49,16 @@ fn handle(event: Event) -> Result<Vec<Action>, Failure> {
             position: entry.position,
             desired_start_time: entry.desired_start_time.as_deref(),
             desired_end_time: entry.desired_end_time.as_deref(),
+            hold_until: entry.hold_until.as_deref(),
         })?;
     if let Some(id) = &event.subject_id {
         notification = notification.collapse_key(format!("waitlist:{id}"));
     }
     let base = settings::get("link_base").unwrap_or_default();
-    notification = match (&entry.booking_id, &event.resource_id) {
+    // What is only held is accepted in the waitlist.
+    let booking = entry.booking_id.as_ref();
+    let booking = booking.filter(|_| entry.hold_until.is_none());
+    notification = match (booking, &event.resource_id) {
         (Some(booking), _) => notification.link_below(&base, &["bookings", booking]),
         (None, Some(resource)) => notification.link_below(&base, &["waitlist", resource]),
         (None, None) => notification,

@@ -112,6 +112,36 @@ fn a_promotion_links_to_the_booking_that_it_made() {
 }
 
 #[test]
+fn a_promotion_that_has_to_be_accepted_says_until_when_and_links_to_where() {
+    let mut held = entry();
+    held["bookingId"] = json!("booking-7");
+    held["holdUntil"] = json!("2025-08-19T11:15:00Z");
+    let notification = notified(about("waitlist.promoted", &held));
+    assert_eq!(notification.title, "Held for you: room-3");
+    assert!(
+        notification
+            .body
+            .contains("held for you until 19 Aug 2025, 11:15 UTC. Accept it by then"),
+        "{}",
+        notification.body
+    );
+    assert_eq!(
+        notification.link.as_deref(),
+        Some("https://book.example.org/waitlist/room-3")
+    );
+}
+
+#[test]
+fn an_expiry_names_its_reason() {
+    let data = json!({"reason": "it was not accepted in time"});
+    let body = notified(about("waitlist.expired", &data)).body;
+    assert_eq!(
+        body,
+        "You no longer wait for room-3. Reason: it was not accepted in time. Try another time or another place."
+    );
+}
+
+#[test]
 fn an_event_with_empty_data_still_gets_a_whole_sentence() {
     let notification = notified(event("waitlist.removed").user("u"));
     assert_eq!(notification.title, "Off the waitlist: the resource");

@@ -27,8 +27,10 @@ pub(crate) fn text(event: &Event, entry: &WaitlistData) -> Text {
     };
     let reason = reason(entry.reason.as_deref());
 
-    let (heading, body, priority) = match event.verb() {
-        "joined" => (
+    let held_until = entry.hold_until.as_deref().map(time::show);
+
+    let (heading, body, priority) = match (event.verb(), held_until) {
+        ("joined", _) => (
             "On the waitlist",
             format!(
                 "{wish}. {}You need to do nothing: you will hear as soon as it is yours.",
@@ -36,28 +38,40 @@ pub(crate) fn text(event: &Event, entry: &WaitlistData) -> Text {
             ),
             Priority::Normal,
         ),
-        "promoted" => (
+        ("promoted", Some(until)) => (
+            "Held for you",
+            format!(
+                "Your turn came: {wish} is held for you until {until}. Accept it by then, or it goes to the next in line."
+            ),
+            Priority::High,
+        ),
+        ("promoted", None) => (
             "It is yours",
             format!(
                 "Your turn came: {wish} is booked for you. Check in when you arrive, or cancel so that the next in line gets it."
             ),
             Priority::High,
         ),
-        "removed" => (
+        ("removed", _) => (
             "Off the waitlist",
             format!(
                 "You no longer wait for {wish}. {reason}If that is not what you want, join again."
             ),
             Priority::Low,
         ),
-        "expired" => (
+        ("expired", _) if !reason.is_empty() => (
+            "Not this time",
+            format!("You no longer wait for {wish}. {reason}Try another time or another place."),
+            Priority::Normal,
+        ),
+        ("expired", _) => (
             "Not this time",
             format!(
                 "{wish}: it did not become free in time, so your wait has ended. Try another time or another place."
             ),
             Priority::Normal,
         ),
-        other => (
+        (other, _) => (
             "Waitlist update",
             format!("{wish}. What happened: {}.", other.replace('_', " ")),
             Priority::Normal,

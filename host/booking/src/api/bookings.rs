@@ -18,13 +18,18 @@ use super::faults::fault_at;
 use super::openapi::{page, time};
 use super::refusals::{impossible, is_final, no_booking, refused};
 use super::request_key::{IdempotencyKey, once};
+use super::series::{Scoped, cancels, scoped_cancelled, scoped_edited};
 use super::{App, PageSize};
 use crate::actor::Role;
-use crate::changes::{Access, CreateBooking, Created, EditBooking, Edited, Stepped, TakeStep};
+use crate::changes::{
+    Access, CancelScoped, CreateBooking, Created, EditBooking, EditScoped, Edited, Stepped,
+    TakeStep,
+};
 use crate::idempotency::Idempotent;
 use crate::queries::{self, BookingFilter};
 use crate::record::BookingRecord;
 use crate::rfc3339;
+use crate::series::Scope;
 use crate::status::Step;
 
 /// What this part answers to, and its description.
@@ -103,18 +108,33 @@ pub(super) async fn show(
 
 /// Change a booking
 #[utoipa::path(patch, path = "/bookings/{id}", tag = "bookings", request_body = BookingPatch,
-    params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *")),
-    responses((status = 200, body = BookingRecord)))]
+    params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *"), Scoped),
+    responses((status = 200, body = OneOrAll)))]
 pub(super) async fn edit(
     State(App(app)): State<App>,
     caller: Caller,
     PathParams(id): PathParams<String>,
+    QueryParams(Scoped { scope }): QueryParams<Scoped>,
     correlation: CorrelationId,
     if_match: IfMatch,
     JsonBody(patch): JsonBody<BookingPatch>,
-) -> Result<Versioned<BookingRecord>, Problem> {
+) -> Result<Response, Problem> {
     let edit = patch.checked()?;
     let resource_id = edit.resource_id.clone();
+    if scope != Scope::This {
+        let change = EditScoped {
+            config: Arc::clone(&app.booking.parts().config),
+            by: caller.actor(&correlation),
+            access: Access {
+                booking_id: id.clone(),
+                versions: if_match.required()?,
+            },
+            scope,
+            edit,
+        };
+        let edited = app.booking.parts().writer.write(change).await?;
+        return scoped_edited(&id, resource_id.as_deref(), edited);
+    }
     let change = EditBooking {
         config: Arc::clone(&app.booking.parts().config),
         by: caller.actor(&correlation),
@@ -124,16 +144,23 @@ pub(super) async fn edit(
         },
         edit,
     };
-    match app.booking.parts().writer.write(change).await? {
-        Edited::Booking(booking) => Ok(versioned(booking)),
-        Edited::Refused(why) => Err(refused(
-            resource_id.as_deref().unwrap_or("the resource"),
-            "",
-            why,
-        )),
-        Edited::Final(status) => Err(is_final(&id, status)),
+    let edited = app.booking.parts().writer.write(change).await?;
+    let booking = edited_booking(&id, resource_id.as_deref(), edited)?;
+    Ok(versioned(booking).into_response())
+}
+
+/// The booking as it is now, or why it is as it was.
+pub(super) fn edited_booking(
+    id: &str,
+    resource_id: Option<&str>,
+    edited: Edited,
+) -> Result<BookingRecord, Problem> {
+    match edited {
+        Edited::Booking(booking) => Ok(booking),
+        Edited::Refused(why) => Err(refused(resource_id.unwrap_or("the resource"), "", why)),
+        Edited::Final(status) => Err(is_final(id, status)),
         Edited::Times(reason) => Err(fault_at("endTime", reason.to_owned())),
-        Edited::NoBooking => Err(no_booking(&id)),
+        Edited::NoBooking => Err(no_booking(id)),
         Edited::OtherVersion(version) => Err(other_version(version)),
     }
 }
@@ -143,11 +170,26 @@ async fn take_step(
     State(App(app)): State<App>,
     caller: Caller,
     PathParams(id): PathParams<String>,
+    QueryParams(Scoped { scope }): QueryParams<Scoped>,
     correlation: CorrelationId,
     if_match: IfMatch,
-) -> Result<Versioned<BookingRecord>, Problem> {
+) -> Result<Response, Problem> {
     if step.needs_authority() {
         caller.needs(Role::Staff, &format!("`{}`", step.path()))?;
+    }
+    if scope != Scope::This {
+        cancels(step)?;
+        let change = CancelScoped {
+            config: Arc::clone(&app.booking.parts().config),
+            by: caller.actor(&correlation),
+            access: Access {
+                booking_id: id.clone(),
+                versions: if_match.optional(),
+            },
+            scope,
+        };
+        let cancelled = app.booking.parts().writer.write(change).await?;
+        return scoped_cancelled(&id, cancelled);
     }
     let change = TakeStep {
         config: Arc::clone(&app.booking.parts().config),
@@ -158,10 +200,16 @@ async fn take_step(
         },
         step,
     };
-    match app.booking.parts().writer.write(change).await? {
-        Stepped::Taken(booking) => Ok(versioned(booking)),
-        Stepped::Refused(refusal) => Err(impossible(&id, refusal)),
-        Stepped::NoBooking => Err(no_booking(&id)),
+    let stepped = app.booking.parts().writer.write(change).await?;
+    Ok(versioned(stepped_booking(&id, stepped)?).into_response())
+}
+
+/// The booking as it is now, or why it is as it was.
+pub(super) fn stepped_booking(id: &str, stepped: Stepped) -> Result<BookingRecord, Problem> {
+    match stepped {
+        Stepped::Taken(booking) => Ok(booking),
+        Stepped::Refused(refusal) => Err(impossible(id, refusal)),
+        Stepped::NoBooking => Err(no_booking(id)),
         Stepped::OtherVersion(version) => Err(other_version(version)),
     }
 }
@@ -172,16 +220,17 @@ macro_rules! steps {
         $(#[$doc])*
         #[utoipa::path(post, path = $path, tag = "bookings",
             params(("id" = String, Path), ("If-Match" = Option<String>, Header,
-                description = "The ETag that was seen")),
-            responses((status = 200, body = BookingRecord)))]
+                description = "The ETag that was seen"), Scoped),
+            responses((status = 200, body = OneOrAll)))]
         pub(super) async fn $name(
             app: State<App>,
             caller: Caller,
             id: PathParams<String>,
+            scope: QueryParams<Scoped>,
             correlation: CorrelationId,
             if_match: IfMatch,
-        ) -> Result<Versioned<BookingRecord>, Problem> {
-            take_step(Step::$step, app, caller, id, correlation, if_match).await
+        ) -> Result<Response, Problem> {
+            take_step(Step::$step, app, caller, id, scope, correlation, if_match).await
         }
     )*};
 }
@@ -229,6 +278,15 @@ pub(super) struct Listing {
     /// `next` of the page before.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<(i64, String)>>,
+}
+
+/// The booking, or with a `scope` beyond it all that were changed.
+#[derive(utoipa::ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // it is described here, and made where it is answered
+enum OneOrAll {
+    One(BookingRecord),
+    All(BookingPage),
 }
 
 page!(

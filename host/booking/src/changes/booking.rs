@@ -10,7 +10,7 @@ use crate::events;
 use crate::interval::{Interval, merged};
 use crate::place::{self, Placed};
 use crate::queries;
-use crate::record::{BookingRecord, Resource};
+use crate::record::{BookingRecord, Resource, User};
 use crate::rules::Broken;
 use crate::status::Status;
 use crate::work::{Subject, Work};
@@ -56,6 +56,21 @@ pub(crate) struct Taken {
     /// When it is taken, within the time that was wanted and around it.
     pub(crate) intervals: Vec<Interval>,
     pub(crate) alternatives: Vec<Alternative>,
+}
+
+/// What is in the way of a booking.
+pub(crate) struct InTheWay {
+    /// Whose they are is for events to tell, not for who asked.
+    pub(crate) bookings: Vec<String>,
+    pub(crate) intervals: Vec<Interval>,
+}
+
+/// A booking whose time is taken.
+pub(crate) struct Obstructed {
+    pub(crate) booking: BookingRecord,
+    pub(crate) resource: Resource,
+    pub(crate) placed: NotPlaced,
+    pub(crate) in_the_way: InTheWay,
 }
 
 /// Why it has no place.
@@ -123,6 +138,15 @@ impl Work<'_> {
         Ok(resource)
     }
 
+    /// The user of a booking, deleted or not.
+    async fn user_of(&mut self, booking: &BookingRecord) -> Result<User, WriteError> {
+        let user = sqlx::query_as("SELECT * FROM users WHERE id = ?")
+            .bind(&booking.user_id)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        Ok(user)
+    }
+
     /// Whether the resource takes it, whoever else has booked.
     pub(crate) fn check(
         &self,
@@ -187,7 +211,8 @@ impl Work<'_> {
     ) -> Result<(), WriteError> {
         self.note(kind, Subject::Booking, &booking.id, before, Some(booking))
             .await?;
-        let draft = events::of_booking(kind, booking, resource, reason)?;
+        let user = self.user_of(booking).await?;
+        let draft = events::of_booking(kind, booking, resource, &user, reason)?;
         self.tell(Topic::BookingEvents, &booking.id, draft).await
     }
 
@@ -198,12 +223,29 @@ impl Work<'_> {
         resource: &Resource,
         placed: NotPlaced,
     ) -> Result<Taken, WriteError> {
+        let in_the_way = self.in_the_way(refused, resource).await?;
+        let alternatives = self.alternatives_to(refused, resource).await?;
+        let obstructed = Obstructed {
+            booking: refused.clone(),
+            resource: resource.clone(),
+            placed,
+            in_the_way,
+        };
+        self.tell_taken(obstructed, alternatives).await
+    }
+
+    /// What is in the way of a booking.
+    pub(crate) async fn in_the_way(
+        &mut self,
+        refused: &BookingRecord,
+        resource: &Resource,
+    ) -> Result<InTheWay, WriteError> {
         let bounds = Interval::new(refused.start_ms, refused.blocked_until_ms);
         let held = queries::holding(&mut *self.connection, &resource.id, bounds, MAX_IN_THE_WAY)
             .await?
             .into_iter()
             .filter(|(id, _)| *id != refused.id);
-        let (conflicts_with, mut intervals): (Vec<String>, Vec<Interval>) = held.unzip();
+        let (bookings, mut intervals): (Vec<String>, Vec<Interval>) = held.unzip();
         let closed = queries::unavailable(
             &mut *self.connection,
             &resource.id,
@@ -211,29 +253,48 @@ impl Work<'_> {
             MAX_IN_THE_WAY,
         );
         intervals.extend(closed.await?);
-        let intervals = merged(intervals);
+        Ok(InTheWay {
+            bookings,
+            intervals: merged(intervals),
+        })
+    }
+
+    /// What could be booked instead.
+    pub(crate) async fn alternatives_to(
+        &mut self,
+        refused: &BookingRecord,
+        resource: &Resource,
+    ) -> Result<Vec<Alternative>, WriteError> {
         let wanted = Wanted {
             resource,
             interval: refused.interval(),
             attendees_count: refused.attendees_count,
         };
-        let alternatives = wanted.alternatives(self.connection, self.now_ms).await?;
+        Ok(wanted.alternatives(self.connection, self.now_ms).await?)
+    }
+
+    /// Tells of a conflict whose obstacle is known.
+    pub(crate) async fn tell_taken(
+        &mut self,
+        one: Obstructed,
+        alternatives: Vec<Alternative>,
+    ) -> Result<Taken, WriteError> {
         let conflict_id = uuid::Uuid::now_v7().to_string();
         self.tell_conflict(NewConflict {
             id: &conflict_id,
-            booking: refused,
-            resource,
-            conflicts_with: &conflicts_with,
-            taken: &intervals,
+            booking: &one.booking,
+            resource: &one.resource,
+            conflicts_with: &one.in_the_way.bookings,
+            taken: &one.in_the_way.intervals,
             alternatives: &alternatives,
-            reason: placed.in_words(),
+            reason: one.placed.in_words(),
         })
         .await?;
         Ok(Taken {
             conflict_id,
-            resource_name: resource.name.clone(),
-            placed,
-            intervals,
+            resource_name: one.resource.name,
+            placed: one.placed,
+            intervals: one.in_the_way.intervals,
             alternatives,
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
-use crate::changes::booking::{Access, Found, Refused, first_status, not_placed};
+use crate::changes::booking::{Access, Found, NotPlaced, Refused, first_status, not_placed};
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::place;
@@ -72,6 +72,37 @@ impl Change for EditBooking {
     }
 }
 
+/// How it went when a booking was written anew.
+pub(super) enum Attempt {
+    /// It is written, and nobody was told yet.
+    Written(Box<Rewritten>),
+    /// Nothing is different.
+    Same(BookingRecord),
+    /// It is as it was: what is asked for cannot be, whoever else has booked.
+    Refused {
+        why: Edited,
+        /// As it was to be.
+        booking: Box<BookingRecord>,
+    },
+    /// It is as it was: the time is taken.
+    NoPlace(Box<(BookingRecord, Resource, NotPlaced)>),
+}
+
+impl Attempt {
+    fn refused(why: Edited, booking: BookingRecord) -> Self {
+        let booking = Box::new(booking);
+        Self::Refused { why, booking }
+    }
+}
+
+/// A booking that was written anew.
+pub(super) struct Rewritten {
+    pub(super) before: BookingRecord,
+    pub(super) booking: BookingRecord,
+    pub(super) resource: Resource,
+    is_moved: bool,
+}
+
 impl Work<'_> {
     /// Changes a booking. What it gives up of its time is free for others, and those who wait for
     /// it are asked.
@@ -81,17 +112,44 @@ impl Work<'_> {
         resource: Resource,
         edit: &BookingEdit,
     ) -> Result<Edited, WriteError> {
+        match self.attempt(before, resource, edit).await? {
+            Attempt::Written(rewritten) => {
+                self.tell_rewritten(&rewritten).await?;
+                self.leave_behind(&rewritten).await?;
+                Ok(Edited::Booking(rewritten.booking))
+            }
+            Attempt::Same(booking) => Ok(Edited::Booking(booking)),
+            Attempt::Refused { why, .. } => Ok(why),
+            Attempt::NoPlace(no_place) => {
+                let (booking, resource, placed) = *no_place;
+                let taken = self.taken(&booking, &resource, placed).await?;
+                Ok(Edited::Refused(Refused::Taken(taken)))
+            }
+        }
+    }
+
+    /// Writes a booking anew, where that can be.
+    pub(super) async fn attempt(
+        &mut self,
+        before: BookingRecord,
+        resource: Resource,
+        edit: &BookingEdit,
+    ) -> Result<Attempt, WriteError> {
         if !matches!(
             before.status,
             Status::Pending | Status::Confirmed | Status::CheckedIn
         ) {
-            return Ok(Edited::Final(before.status));
+            let why = Edited::Final(before.status);
+            return Ok(Attempt::refused(why, before));
         }
         let resource = match &edit.resource_id {
             Some(id) if *id != resource.id => {
                 match queries::resource(&mut *self.connection, id).await? {
                     Some(other) => other,
-                    None => return Ok(Edited::Refused(Refused::NoResource)),
+                    None => {
+                        let why = Edited::Refused(Refused::NoResource);
+                        return Ok(Attempt::refused(why, before));
+                    }
                 }
             }
             _ => resource,
@@ -101,15 +159,15 @@ impl Work<'_> {
         let is_moved =
             (&booking.resource_id, booking.interval()) != (&before.resource_id, before.interval());
         if let Err(reason) = times(&booking) {
-            return Ok(Edited::Times(reason));
+            return Ok(Attempt::refused(Edited::Times(reason), booking));
         }
         if booking == before {
-            return Ok(Edited::Booking(before));
+            return Ok(Attempt::Same(before));
         }
         if (is_moved || booking.attendees_count > before.attendees_count)
             && let Err(refused) = self.check(&resource, booking.interval(), booking.attendees_count)
         {
-            return Ok(Edited::Refused(refused));
+            return Ok(Attempt::refused(Edited::Refused(refused), booking));
         }
         // Who moves to another resource asks for its approval, too.
         if booking.resource_id != before.resource_id && before.status != Status::CheckedIn {
@@ -119,16 +177,37 @@ impl Work<'_> {
         booking.updated_ms = self.now_ms;
         let placed = place::update(self.connection, &booking).await?;
         if let Some(reason) = not_placed(placed) {
-            let taken = self.taken(&booking, &resource, reason).await?;
-            return Ok(Edited::Refused(Refused::Taken(taken)));
+            return Ok(Attempt::NoPlace(Box::new((booking, resource, reason))));
         }
-        self.told("booking.updated", Some(&before), &booking, &resource, None)
-            .await?;
-        if is_moved {
-            self.resolve_conflicts_of(&booking).await?;
-            self.freed(&before).await?;
+        Ok(Attempt::Written(Box::new(Rewritten {
+            before,
+            booking,
+            resource,
+            is_moved,
+        })))
+    }
+
+    pub(super) async fn tell_rewritten(
+        &mut self,
+        Rewritten {
+            before,
+            booking,
+            resource,
+            ..
+        }: &Rewritten,
+    ) -> Result<(), WriteError> {
+        self.told("booking.updated", Some(before), booking, resource, None)
+            .await
+    }
+
+    /// What a booking that was moved leaves behind: conflicts, and time for others. Where several
+    /// are moved, that comes after the last: the time of one may be for another of them.
+    pub(super) async fn leave_behind(&mut self, rewritten: &Rewritten) -> Result<(), WriteError> {
+        if rewritten.is_moved {
+            self.resolve_conflicts_of(&rewritten.booking).await?;
+            self.freed(&rewritten.before).await?;
         }
-        Ok(Edited::Booking(booking))
+        Ok(())
     }
 }
 

@@ -78,6 +78,18 @@ impl State {
         entries.filter(|entry| entry["status"] == "waiting")
     }
 
+    /// Each entry of the record is a change of its own: nothing is noted, and so told, twice.
+    fn check_version(&self, step: &Step) {
+        let before = match step.subject.as_str() {
+            "booking" => self.bookings.get(&step.id),
+            "waitlist" => self.entries.get(&step.id),
+            _ => return,
+        };
+        let version = before.map_or(0, |before| before["version"].as_i64().unwrap());
+        let after = step.after["version"].as_i64();
+        assert_eq!(after, Some(version + 1), "{}", step.at);
+    }
+
     /// A hold goes to the first of those who wait whose whole time is free then.
     fn check_hold(&self, step: &Step) {
         let held = &step.after;
@@ -115,6 +127,7 @@ pub(crate) async fn check(folder: &Path) -> Seen {
     let mut seen = Seen::default();
     let mut expected: HashMap<(String, String), usize> = HashMap::new();
     for (index, step) in steps.iter().enumerate() {
+        state.check_version(step);
         match step.subject.as_str() {
             "booking" => {
                 if step.action == "hold.given" {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod api;
+mod availability;
+mod calendars;
 mod core;
 mod crash;
 mod crowd;
@@ -17,6 +19,8 @@ mod relay;
 mod resources;
 mod roles;
 mod running;
+mod series;
+mod series_changes;
 mod sweeps;
 mod tokens;
 mod unavailable;

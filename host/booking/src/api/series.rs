@@ -1,0 +1,238 @@
+//! The handlers of `/series`, and what changes of several occurrences answer.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use carillon_web::{CorrelationId, Cursor, JsonBody, Page, PathParams, Problem, QueryParams};
+use jiff::civil::DateTime;
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::bookings::{edited_booking, stepped_booking};
+use super::caller::Caller;
+use super::faults::fault_at;
+use super::refusals::refused;
+use super::request_key::{IdempotencyKey, once};
+use super::series_body::SeriesBody;
+use super::{App, PageSize};
+use crate::changes::{
+    CreateSeries, NoPlace, Occurrence, Outcome, ScopedCancelled, ScopedEdited, SeriesCreated,
+};
+use crate::idempotency::Idempotent;
+use crate::record::BookingRecord;
+use crate::rfc3339;
+use crate::series::{Scope, SeriesRecord, occurrences_after, series};
+use crate::status::Step;
+
+/// What this part answers to, and its description.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(show))
+}
+
+/// What `POST /series` answers.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    series: SeriesRecord,
+    occurrences: Vec<Occurrence>,
+    /// Local times that the rule names and the clocks leave out.
+    #[schema(value_type = Vec<String>)]
+    left_out: Vec<DateTime>,
+}
+
+/// Book many times by a rule (RFC 5545), all or as many as have a place
+#[utoipa::path(post, path = "/series", tag = "series", request_body = SeriesBody, params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")), responses((status = 201, body = Report)))]
+pub(super) async fn create(
+    State(App(app)): State<App>,
+    caller: Caller,
+    correlation: CorrelationId,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody<SeriesBody>,
+) -> Result<Response, Problem> {
+    let new = body.checked(&caller)?;
+    let (resource_id, user_id) = (new.first.resource_id.clone(), new.first.user_id.clone());
+    let left_out = new.expansion.left_out.clone();
+    let change = Idempotent {
+        change: CreateSeries {
+            config: Arc::clone(&app.booking.parts().config),
+            by: caller.actor(&correlation),
+            new,
+        },
+        key: key.of(&caller, "/series", &body),
+    };
+    match once(app.booking.parts().writer.write(change).await?)? {
+        SeriesCreated::Made {
+            series,
+            occurrences,
+        } => Ok(created(Report {
+            series,
+            occurrences,
+            left_out,
+        })),
+        SeriesCreated::Refused(why) => Err(refused(&resource_id, &user_id, why)),
+        SeriesCreated::OverlapsItself { buffer_minutes } => Err(fault_at(
+            "rule",
+            format!(
+                "one occurrence begins before another is over; {resource_id} needs {buffer_minutes} minutes after each"
+            ),
+        )),
+        SeriesCreated::NoPlace(no_place) => Err(without_place(no_place)),
+    }
+}
+
+fn created(report: Report) -> Response {
+    let location = format!("/series/{}", report.series.id);
+    let mut response = (StatusCode::CREATED, Json(report)).into_response();
+    // An id of the service's own is fit for a header.
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// Names what is in the way of each occurrence, and nothing of whose it is.
+fn without_place(no_place: NoPlace) -> Problem {
+    let all = no_place.occurrences.len();
+    let refused = |occurrence: &&Occurrence| occurrence.outcome == Outcome::Refused;
+    let count = no_place.occurrences.iter().filter(refused).count();
+    let first = no_place.occurrences.iter().find(refused).map(|occurrence| {
+        let reason = occurrence
+            .obstacle
+            .as_ref()
+            .map_or("", |obstacle| obstacle.reason.as_str());
+        let start = rfc3339::print(occurrence.interval.start_ms);
+        format!("; the first is that of {start}: {reason}")
+    });
+    let problem = Problem::conflict(format!(
+        "{count} of {all} occurrences have no place, so everything is as it was{}.",
+        first.unwrap_or_default()
+    ))
+    .with_code("series-conflict")
+    .with_title("Not every occurrence has a place")
+    .with("occurrences", &no_place.occurrences);
+    match no_place.first {
+        None => problem,
+        Some(taken) => problem
+            .with("conflictId", &taken.conflict_id)
+            .with("conflicts", &taken.intervals)
+            .with("alternatives", &taken.alternatives),
+    }
+}
+
+/// The query of `GET /series/{id}`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    /// How many items a page has: 50 unless asked, 200 at most.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    #[serde(default)]
+    limit: PageSize,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<i64>>,
+}
+
+/// What `GET /series/{id}` answers.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct WithOccurrences {
+    series: SeriesRecord,
+    #[schema(value_type = super::bookings::BookingPage)]
+    #[serde(flatten)]
+    occurrences: Page<BookingRecord>,
+}
+
+/// A series, and its occurrences in the order of the rule
+#[utoipa::path(get, path = "/series/{id}", tag = "series", params(("id" = String, Path), Listing), responses((status = 200, body = WithOccurrences)))]
+pub(super) async fn show(
+    State(App(app)): State<App>,
+    caller: Caller,
+    PathParams(id): PathParams<String>,
+    QueryParams(listing): QueryParams<Listing>,
+) -> Result<Json<WithOccurrences>, Problem> {
+    let readers = &app.booking.parts().readers;
+    let series = series(readers, &id)
+        .await
+        .map_err(Problem::internal)?
+        .filter(|series| caller.may_act_for(&series.user_id))
+        .ok_or_else(|| Problem::not_found(format!("There is no series {id:?}.")))?;
+    let after_ms = listing.cursor.map_or(i64::MIN, |Cursor(after_ms)| after_ms);
+    let rows = occurrences_after(readers, &id, after_ms, listing.limit.rows())
+        .await
+        .map_err(Problem::internal)?;
+    let occurrences = Page::from_rows(rows, listing.limit.get(), |last| last.occurrence_ms);
+    Ok(Json(WithOccurrences {
+        series,
+        occurrences,
+    }))
+}
+
+/// The query of changes that may be for several occurrences.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scoped {
+    /// Of a series: this occurrence, it and the following, or all that are to come.
+    #[param(inline)]
+    #[serde(default)]
+    pub(super) scope: Scope,
+}
+
+/// Refuses other steps than calling off: several occurrences are not arrived at together.
+pub(super) fn cancels(step: Step) -> Result<(), Problem> {
+    match step {
+        Step::Cancel => Ok(()),
+        other => Err(Problem::bad_request(format!(
+            "`{}` is for one booking; only `cancel` takes a scope.",
+            other.path()
+        ))
+        .with_code("invalid-query")),
+    }
+}
+
+/// What `PATCH /bookings/{id}?scope=` answers.
+pub(super) fn scoped_edited(
+    id: &str,
+    resource_id: Option<&str>,
+    edited: ScopedEdited,
+) -> Result<Response, Problem> {
+    match edited {
+        ScopedEdited::Bookings(bookings) => Ok(all(bookings)),
+        ScopedEdited::NoPlace(no_place) => Err(without_place(no_place)),
+        ScopedEdited::NoSeries => Err(no_series(id)),
+        ScopedEdited::Refused(why) => {
+            edited_booking(id, resource_id, why).map(|booking| all(vec![booking]))
+        }
+    }
+}
+
+/// What `POST /bookings/{id}/cancel?scope=` answers.
+pub(super) fn scoped_cancelled(id: &str, cancelled: ScopedCancelled) -> Result<Response, Problem> {
+    match cancelled {
+        ScopedCancelled::Bookings(bookings) => Ok(all(bookings)),
+        ScopedCancelled::NoSeries => Err(no_series(id)),
+        ScopedCancelled::Refused(why) => stepped_booking(id, why).map(|booking| all(vec![booking])),
+    }
+}
+
+/// A series is bounded, so its occurrences are one page.
+fn all(bookings: Vec<BookingRecord>) -> Response {
+    Json(Page {
+        items: bookings,
+        next: None,
+    })
+    .into_response()
+}
+
+fn no_series(id: &str) -> Problem {
+    Problem::bad_request(format!(
+        "Booking {id} is of no series; leave `scope` out, or say `scope=this`."
+    ))
+    .with_code("no-series")
+}

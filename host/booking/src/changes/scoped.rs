@@ -1,0 +1,389 @@
+//! Changes of several occurrences of a series at once: all of them, or none.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use sqlx::SqliteConnection;
+
+use crate::actor::Actor;
+use crate::changes::booking::{Access, Found, Obstructed, Refused};
+use crate::changes::edit::{Attempt, BookingEdit, Edited, Rewritten};
+use crate::changes::series::{NoPlace, Obstacle, Occurrence, Outcome};
+use crate::changes::step::Stepped;
+use crate::config::BookingConfig;
+use crate::error::WriteError;
+use crate::record::BookingRecord;
+use crate::recurrence::{moment_or_after, wall_clock};
+use crate::series::{Scope, SeriesRecord, occurrences_from, series};
+use crate::status::{Status, Step};
+use crate::work::{Subject, Work};
+use crate::writer::Change;
+
+/// Asks for a change of an occurrence, and of others with it.
+pub(crate) struct EditScoped {
+    pub(crate) config: Arc<BookingConfig>,
+    pub(crate) by: Actor,
+    pub(crate) access: Access,
+    pub(crate) scope: Scope,
+    /// What is to be different about the occurrence that is named.
+    pub(crate) edit: BookingEdit,
+}
+
+/// What became of it.
+pub(crate) enum ScopedEdited {
+    /// Every occurrence that it was for, as it is now.
+    Bookings(Vec<BookingRecord>),
+    /// All are as they were, since some have no place.
+    NoPlace(NoPlace),
+    /// All are as they were, for a reason that has nothing to do with the others.
+    Refused(Edited),
+    /// The booking is of no series.
+    NoSeries,
+}
+
+/// Asks to call off an occurrence, and others with it.
+pub(crate) struct CancelScoped {
+    pub(crate) config: Arc<BookingConfig>,
+    pub(crate) by: Actor,
+    pub(crate) access: Access,
+    pub(crate) scope: Scope,
+}
+
+/// What became of it.
+pub(crate) enum ScopedCancelled {
+    /// Every occurrence that it was for, as it is now.
+    Bookings(Vec<BookingRecord>),
+    /// All are as they were: the one that is named cannot be called off, or not by this caller.
+    Refused(Stepped),
+    /// The booking is of no series.
+    NoSeries,
+}
+
+impl Change for EditScoped {
+    type Done = ScopedEdited;
+
+    async fn apply(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<ScopedEdited, WriteError> {
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &self.by,
+        };
+        let named = match work.find(&self.access).await? {
+            Found::Booking(found) => found.0,
+            Found::NoBooking => return Ok(ScopedEdited::Refused(Edited::NoBooking)),
+            Found::OtherVersion(version) => {
+                return Ok(ScopedEdited::Refused(Edited::OtherVersion(version)));
+            }
+        };
+        work.edit_scoped(&named, self.scope, &self.edit).await
+    }
+}
+
+impl Change for CancelScoped {
+    type Done = ScopedCancelled;
+
+    async fn apply(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<ScopedCancelled, WriteError> {
+        let mut work = Work {
+            connection,
+            now_ms,
+            config: &self.config,
+            by: &self.by,
+        };
+        let named = match work.find(&self.access).await? {
+            Found::Booking(found) => found.0,
+            Found::NoBooking => return Ok(ScopedCancelled::Refused(Stepped::NoBooking)),
+            Found::OtherVersion(version) => {
+                return Ok(ScopedCancelled::Refused(Stepped::OtherVersion(version)));
+            }
+        };
+        work.cancel_scoped(&named, self.scope).await
+    }
+}
+
+impl Work<'_> {
+    async fn edit_scoped(
+        &mut self,
+        named: &BookingRecord,
+        scope: Scope,
+        edit: &BookingEdit,
+    ) -> Result<ScopedEdited, WriteError> {
+        let Some((series, mut members)) = self.members(named, scope).await? else {
+            return Ok(ScopedEdited::NoSeries);
+        };
+        if !matches!(
+            named.status,
+            Status::Pending | Status::Confirmed | Status::CheckedIn
+        ) {
+            return Ok(ScopedEdited::Refused(Edited::Final(named.status)));
+        }
+        let shift = Shift::of(named, edit, &series);
+        // Whoever moves back in time begins with the first, whoever moves ahead with the last: then
+        // none moves into the place of another one that is still to move.
+        members.sort_by_key(|member| member.start_ms);
+        if shift.is_later() {
+            members.reverse();
+        }
+        self.begin_part().await?;
+        let mut moved = Moved::default();
+        for member in members {
+            let resource = self.resource_of(&member).await?;
+            let own = match member.id == named.id {
+                true => edit.clone(),
+                false => match shift.applied_to(&member, edit) {
+                    Ok(own) => own,
+                    Err(reason) => {
+                        self.take_back_part().await?;
+                        return Ok(ScopedEdited::Refused(Edited::Times(reason)));
+                    }
+                },
+            };
+            let attempt = self.attempt(member, resource, &own).await?;
+            if let Some(why) = self.note_attempt(attempt, &mut moved).await? {
+                self.take_back_part().await?;
+                return Ok(ScopedEdited::Refused(why));
+            }
+        }
+        moved.in_order();
+        if moved.reports.iter().any(|report| report.obstacle.is_some()) {
+            self.take_back_part().await?;
+            let no_place = self.no_place(moved.reports, moved.obstructed).await?;
+            return Ok(ScopedEdited::NoPlace(no_place));
+        }
+        for rewritten in &moved.rewritten {
+            self.tell_rewritten(rewritten).await?;
+        }
+        for rewritten in &moved.rewritten {
+            self.leave_behind(rewritten).await?;
+        }
+        if !moved.rewritten.is_empty() {
+            self.touch("series.updated", &series).await?;
+        }
+        self.end_part().await?;
+        Ok(ScopedEdited::Bookings(moved.bookings()))
+    }
+
+    /// Keeps what came of one occurrence; answers what is wrong with the change as such.
+    async fn note_attempt(
+        &mut self,
+        attempt: Attempt,
+        moved: &mut Moved,
+    ) -> Result<Option<Edited>, WriteError> {
+        match attempt {
+            Attempt::Written(rewritten) => {
+                moved.reports.push(possible(&rewritten.booking));
+                moved.rewritten.push(*rewritten);
+            }
+            Attempt::Same(booking) => {
+                moved.reports.push(possible(&booking));
+                moved.same.push(booking);
+            }
+            Attempt::Refused {
+                why: Edited::Refused(Refused::Rule(broken)),
+                booking,
+            } => {
+                let obstacle = Obstacle::of_rule(broken);
+                moved.reports.push(without_place(&booking, obstacle));
+            }
+            Attempt::Refused { why, .. } => return Ok(Some(why)),
+            Attempt::NoPlace(no_place) => {
+                let (booking, resource, placed) = *no_place;
+                let in_the_way = self.in_the_way(&booking, &resource).await?;
+                let obstacle = Obstacle::of_others(placed, &in_the_way);
+                moved.reports.push(without_place(&booking, obstacle));
+                moved.obstructed.push(Obstructed {
+                    booking,
+                    resource,
+                    placed,
+                    in_the_way,
+                });
+            }
+        }
+        Ok(None)
+    }
+
+    async fn cancel_scoped(
+        &mut self,
+        named: &BookingRecord,
+        scope: Scope,
+    ) -> Result<ScopedCancelled, WriteError> {
+        let Some((series, members)) = self.members(named, scope).await? else {
+            return Ok(ScopedCancelled::NoSeries);
+        };
+        if let Err(refusal) = named.status.take(Step::Cancel) {
+            return Ok(ScopedCancelled::Refused(Stepped::Refused(refusal)));
+        }
+        let mut cancelled = Vec::with_capacity(members.len());
+        for member in members {
+            let resource = self.resource_of(&member).await?;
+            // The others can be called off: `members` takes none that cannot.
+            match self.step(member, &resource, Step::Cancel, None).await? {
+                Stepped::Taken(booking) => cancelled.push(booking),
+                other => return Ok(ScopedCancelled::Refused(other)),
+            }
+        }
+        self.touch("series.cancelled", &series).await?;
+        Ok(ScopedCancelled::Bookings(cancelled))
+    }
+
+    /// The series of a booking, and the occurrences that a change is for: the one that is named,
+    /// and the others in its scope that stand and are still to come.
+    async fn members(
+        &mut self,
+        named: &BookingRecord,
+        scope: Scope,
+    ) -> Result<Option<(SeriesRecord, Vec<BookingRecord>)>, WriteError> {
+        let (Some(series_id), Some(occurrence_ms)) = (&named.series_id, named.occurrence_ms) else {
+            return Ok(None);
+        };
+        let Some(series) = series(&mut *self.connection, series_id).await? else {
+            return Ok(None);
+        };
+        if scope == Scope::This {
+            return Ok(Some((series, vec![named.clone()])));
+        }
+        let from_ms = match scope {
+            Scope::All => i64::MIN,
+            Scope::This | Scope::Following => occurrence_ms,
+        };
+        let mut members = occurrences_from(&mut *self.connection, series_id, from_ms).await?;
+        let now_ms = self.now_ms;
+        members.retain(|member| {
+            let is_to_come = matches!(member.status, Status::Pending | Status::Confirmed)
+                && member.start_ms > now_ms;
+            member.id == named.id || is_to_come
+        });
+        Ok(Some((series, members)))
+    }
+
+    /// Notes that several occurrences of a series were changed.
+    async fn touch(&mut self, action: &str, before: &SeriesRecord) -> Result<(), WriteError> {
+        let after = SeriesRecord {
+            version: before.version + 1,
+            updated_ms: self.now_ms,
+            ..before.clone()
+        };
+        sqlx::query("UPDATE series SET version = ?, updated_ms = ? WHERE id = ?")
+            .bind(after.version)
+            .bind(after.updated_ms)
+            .bind(&after.id)
+            .execute(&mut *self.connection)
+            .await?;
+        self.note(
+            action,
+            Subject::Series,
+            &before.id,
+            Some(before),
+            Some(&after),
+        )
+        .await
+    }
+}
+
+/// What came of the occurrences so far.
+#[derive(Default)]
+struct Moved {
+    reports: Vec<Occurrence>,
+    rewritten: Vec<Rewritten>,
+    same: Vec<BookingRecord>,
+    obstructed: Vec<Obstructed>,
+}
+
+impl Moved {
+    /// In the order of time, whatever the order in which they were moved.
+    fn in_order(&mut self) {
+        self.reports.sort_by_key(|report| report.interval);
+        self.rewritten
+            .sort_by_key(|rewritten| rewritten.booking.start_ms);
+        self.obstructed.sort_by_key(|one| one.booking.start_ms);
+    }
+
+    fn bookings(self) -> Vec<BookingRecord> {
+        let rewritten = self.rewritten.into_iter().map(|one| one.booking);
+        let mut bookings: Vec<BookingRecord> = rewritten.chain(self.same).collect();
+        bookings.sort_by_key(|booking| booking.start_ms);
+        bookings
+    }
+}
+
+fn possible(booking: &BookingRecord) -> Occurrence {
+    Occurrence {
+        interval: booking.interval(),
+        outcome: Outcome::Possible,
+        booking_id: Some(booking.id.clone()),
+        obstacle: None,
+        conflict_id: None,
+    }
+}
+
+fn without_place(booking: &BookingRecord, obstacle: Obstacle) -> Occurrence {
+    Occurrence {
+        booking_id: Some(booking.id.clone()),
+        ..Occurrence::without_place(booking.interval(), obstacle)
+    }
+}
+
+/// How another time of one occurrence moves the others: as far by the wall clock, and as much longer
+/// or shorter.
+struct Shift {
+    zone: TimeZone,
+    /// None where the times stay.
+    by: Option<(SignedDuration, i64)>,
+}
+
+impl Shift {
+    fn of(named: &BookingRecord, edit: &BookingEdit, series: &SeriesRecord) -> Self {
+        let zone = TimeZone::get(&series.time_zone).unwrap_or(TimeZone::UTC);
+        let start_ms = edit.start_ms.unwrap_or(named.start_ms);
+        let duration_ms = named.interval().duration_ms();
+        let end_ms = match (edit.end_ms, edit.start_ms) {
+            (Some(end_ms), _) => end_ms,
+            (None, Some(start_ms)) => start_ms + duration_ms,
+            (None, None) => named.end_ms,
+        };
+        let is_moved = (start_ms, end_ms) != (named.start_ms, named.end_ms);
+        let shift = || {
+            let (to, from) = (
+                wall_clock(&zone, start_ms)?,
+                wall_clock(&zone, named.start_ms)?,
+            );
+            Some((to.duration_since(from), end_ms - start_ms - duration_ms))
+        };
+        let by = is_moved.then(shift).flatten();
+        Self { zone, by }
+    }
+
+    fn is_later(&self) -> bool {
+        self.by.is_some_and(|(shift, _)| shift.is_positive())
+    }
+
+    /// The change for another occurrence.
+    fn applied_to(
+        &self,
+        member: &BookingRecord,
+        edit: &BookingEdit,
+    ) -> Result<BookingEdit, &'static str> {
+        let Some((shift, growth_ms)) = self.by else {
+            return Ok(edit.clone());
+        };
+        let start_ms = || {
+            let local = wall_clock(&self.zone, member.start_ms)?;
+            moment_or_after(&self.zone, local.checked_add(shift).ok()?)
+        };
+        let start_ms = start_ms().ok_or("an occurrence would be beyond all calendars")?;
+        Ok(BookingEdit {
+            start_ms: Some(start_ms),
+            end_ms: Some(start_ms + member.interval().duration_ms() + growth_ms),
+            ..edit.clone()
+        })
+    }
+}

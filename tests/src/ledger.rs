@@ -77,8 +77,8 @@ pub struct Topic {
     pub repeats: usize,
 }
 
-/// A stretch of time of a resource.
-type Place = (String, String, String);
+/// A stretch of time of a resource: the resource, when it begins, and the first moment after it.
+pub type Place = (String, String, String);
 
 impl Ledger {
     /// Reads the booking database of a data folder; the service may run meanwhile.
@@ -189,17 +189,17 @@ impl Ledger {
     /// # Errors
     /// The first thing of which something else is told than was done.
     pub fn is_told_by(&self, topic: &Topic, kind: &str, kinds: &BTreeSet<String>) -> Result<usize> {
-        let mut done: BTreeMap<&str, Vec<(&str, &str, [&Value; 4])>> = BTreeMap::new();
+        let mut done: BTreeMap<&str, Vec<(&str, &str, Vec<&Value>)>> = BTreeMap::new();
         let to_tell = |noted: &&Noted| kinds.contains(&noted.action);
         for noted in self.about(kind).filter(to_tell) {
             let what = (
                 noted.action.as_str(),
                 noted.correlation_id.as_str(),
-                particulars(&noted.after),
+                particulars(kind, &noted.after),
             );
             done.entry(&noted.subject_id).or_default().push(what);
         }
-        let mut told: BTreeMap<&str, Vec<(&str, &str, [&Value; 4])>> = BTreeMap::new();
+        let mut told: BTreeMap<&str, Vec<(&str, &str, Vec<&Value>)>> = BTreeMap::new();
         let mut partitions = BTreeMap::new();
         for event in &topic.events {
             let partition = *partitions.entry(&event.key).or_insert(event.position.0);
@@ -211,7 +211,7 @@ impl Ledger {
             let what = (
                 event.kind.as_str(),
                 event.correlation_id.as_str(),
-                particulars(&event.data),
+                particulars(kind, &event.data),
             );
             told.entry(&event.key).or_default().push(what);
         }
@@ -297,19 +297,33 @@ async fn open(data: &Path) -> Result<SqliteConnection> {
 }
 
 /// What an audit entry and an event say of a thing in the same words.
-fn particulars(value: &Value) -> [&Value; 4] {
-    ["id", "title", "status", "startTime"].map(|field| &value[field])
+fn particulars<'a>(kind: &str, value: &'a Value) -> Vec<&'a Value> {
+    let fields: &[&str] = match kind {
+        "booking" => &[
+            "id",
+            "title",
+            "status",
+            "startTime",
+            "endTime",
+            "attendeesCount",
+        ],
+        _ => &["id", "title"],
+    };
+    fields.iter().map(|field| &value[*field]).collect()
 }
 
-/// The time that a booking holds, if it holds any; times of one form compare as text.
-fn place(booking: &Value) -> Option<Place> {
+/// The time that a booking holds, if it holds any; whole seconds in UTC compare as text.
+#[must_use]
+pub fn place(booking: &Value) -> Option<Place> {
     let text = |field: &str| booking[field].as_str().unwrap_or_default().to_owned();
     HOLDING
         .contains(&text("status").as_str())
         .then(|| (text("resourceId"), text("startTime"), text("blockedUntil")))
 }
 
-fn overlap(one: &Place, other: &Place) -> bool {
+/// Whether two stretches have a moment in common.
+#[must_use]
+pub fn overlap(one: &Place, other: &Place) -> bool {
     one.0 == other.0 && one.1 < other.2 && other.1 < one.2
 }
 

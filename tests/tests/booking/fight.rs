@@ -217,7 +217,9 @@ impl Score {
             return Ok(());
         }
         match answer.status {
-            StatusCode::CONFLICT if answer.body["code"] == "overlap" => self.conflicts += 1,
+            StatusCode::CONFLICT if answer.body["type"] == "urn:carillon:problem:overlap" => {
+                self.conflicts += 1
+            }
             StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => self.refusals += 1,
             status => bail!("{request}: {status} {}", answer.text),
         }

@@ -4,5 +4,10 @@
 //! `BOOKING_SEED` repeats a run's random choices.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod calendars;
 mod fight;
+mod flows;
+mod schemathesis;
+mod series;
 mod stage;
+mod waiting;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use anyhow::Result;
 use carillon_tests::api::{Api, Call};
 use carillon_tests::events::TOPICS;
 use carillon_tests::host::{Host, Setup};
@@ -134,4 +135,11 @@ pub(crate) fn book(resource: &str, user: &str, from: u32, quarters: u32) -> Call
 pub(crate) async fn booked(api: &Api, call: &Call) -> String {
     let answer = api.done(call).await.unwrap();
     answer.field("id").unwrap().to_owned()
+}
+
+/// Where an entry of a waitlist stands.
+pub(crate) async fn standing(api: &Api, resource: &str, entry: &str) -> Result<String> {
+    let call = Call::get(format!("/waitlist/{resource}/{entry}"));
+    let answer = api.insist(&call).await?;
+    Ok(answer.field("status")?.to_owned())
 }

@@ -5,7 +5,7 @@
 //! [`audience`] is many such clients, [`api`] and [`bookings`] speak the booking API and [`ledger`]
 //! reads what it wrote and told, [`python`] runs programs of PyPI, [`proxy`] is a network
 //! that can be cut, [`web`] and [`dns`] are what plugins find on the network, [`pace`] produces at
-//! a rate and [`measure`] prints tables, [`store`] reads what the host wrote. Nothing here links a crate of the host: the tests
+//! a rate, [`moment`] writes times and [`measure`] prints tables, [`store`] reads what the host wrote. Nothing here links a crate of the host: the tests
 //! see what a user sees.
 
 pub mod api;
@@ -19,6 +19,7 @@ pub mod host;
 pub mod kafka;
 pub mod ledger;
 pub mod measure;
+pub mod moment;
 pub mod node;
 pub mod operate;
 pub mod pace;

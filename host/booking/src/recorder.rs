@@ -109,7 +109,9 @@ impl Change for Record {
                 status: happened.status,
             };
             let draft = events::draft("analytics.recorded", now_ms, data)?;
-            work.tell(Topic::AnalyticsEvents, &happened.name, draft)
+            // A key of its own for each: the events of one key are sent one after another, and these
+            // have no order to keep. With their name as key, many requests would hold up the relay.
+            work.tell(Topic::AnalyticsEvents, &happened.correlation_id, draft)
                 .await?;
         }
         Ok(())

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use carillon_tests::api::{Api, Call};
 use carillon_tests::host::{Host, Setup};
 use carillon_tests::measure::{Table, from_environment, per_second};
+use carillon_tests::moment::{HOUR_MS, rfc3339, this_hour_ms};
 use carillon_tests::pace::quantiles;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -20,7 +21,6 @@ use tokio::task::JoinSet;
 
 const RESOURCES: i64 = 50;
 const USERS: i64 = 1_000;
-const HOUR_MS: i64 = 3_600_000;
 const YEAR_MS: i64 = 365 * 24 * HOUR_MS;
 /// A booking has three quarters of its hour; the fourth is free.
 const BOOKED_MS: i64 = 45 * 60_000;
@@ -154,12 +154,6 @@ const NEW_BOOKINGS: &str = "
            start_ms, start_ms + ?5, start_ms + ?5, 4, 3, start_ms - ?4, start_ms
     FROM hours";
 
-fn this_hour_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now_ms = now.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
-    now_ms / HOUR_MS * HOUR_MS
-}
-
 /// Half of the hours lie behind.
 fn first_hour_ms(rows: i64) -> i64 {
     this_hour_ms() - rows / RESOURCES / 2 * HOUR_MS
@@ -250,24 +244,4 @@ async fn availability(api: &Api, query: &str) -> Result<Vec<Duration>> {
         times.push(asked.elapsed());
     }
     Ok(times)
-}
-
-/// Whole seconds in UTC; the days by the civil calendar, counted from 1 March of the year 0.
-fn rfc3339(at_ms: i64) -> String {
-    let (days, seconds) = (at_ms / 86_400_000, at_ms / 1_000 % 86_400);
-    let since = days + 719_468;
-    let (era, day_of_era) = (since / 146_097, since % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }

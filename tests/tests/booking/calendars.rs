@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use carillon_tests::api::{Api, Call};
+use carillon_tests::moment::{HOUR_MS, rfc3339, this_hour_ms};
 use carillon_tests::python;
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, booked, kafka, quarter};
+use crate::stage::{Stage, booked, kafka};
 
 /// What has a meaning in RFC 5545 or is longer than its lines, and must come back as it went.
 const TITLES: [&str; 4] = [
@@ -29,7 +30,7 @@ async fn a_feed_says_what_the_api_says_and_how_it_has_changed() {
     for (number, title) in (0..).zip(TITLES) {
         let body = json!({
             "resourceId": "room-1", "userId": "user-4", "title": title,
-            "startTime": quarter(number * 4), "endTime": quarter(number * 4 + 3),
+            "startTime": hour(number * 2), "endTime": hour(number * 2 + 1),
         });
         ids.push(booked(&api, &Call::post("/bookings", body)).await);
     }
@@ -41,7 +42,7 @@ async fn a_feed_says_what_the_api_says_and_how_it_has_changed() {
 
     let path = format!("/bookings/{}", ids[0]);
     let seen = api.done(&Call::get(&path)).await.unwrap();
-    let moved = json!({"title": "Verlegt, später", "startTime": quarter(40)});
+    let moved = json!({"title": "Verlegt, später", "startTime": hour(40)});
     let moved = Call::patch(&path, seen.version().unwrap(), moved);
     api.done(&moved).await.unwrap();
     let cancel = Call::step(format!("/bookings/{}/cancel", ids[1]));
@@ -82,6 +83,11 @@ async fn a_feed_says_what_the_api_says_and_how_it_has_changed() {
         "calendars: {} events read back by icalendar from two feeds, 1 moved and 1 cancelled",
         second.len()
     );
+}
+
+/// An hour from tomorrow on: a feed shows what is near.
+fn hour(number: i64) -> String {
+    rfc3339(this_hour_ms() + (24 + number) * HOUR_MS)
 }
 
 /// The address of a new feed.

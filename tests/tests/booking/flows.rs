@@ -193,7 +193,9 @@ fn told_of(contents: &Contents, topic: &Topic, plugin: &str) -> usize {
         let entries = streams.flat_map(|(stream, entries)| {
             let mut told = Vec::new();
             for entry in entries.values() {
-                if entry.plugin == plugin && entry.event_id == event.id {
+                // What takes an older one back has no title.
+                let is_told = entry.event_id == event.id && !entry.title.is_empty();
+                if entry.plugin == plugin && is_told {
                     told.push(stream.as_str());
                 }
             }

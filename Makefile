@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # One cargo at a time: each uses every core, and they would wait for each other's lock.
 .NOTPARALLEL:
-.PHONY: help run build plugins guests javascript test crash-test operations-test bench clean
+.PHONY: help run build plugins guests javascript test crash-test operations-test booking-test bench clean
 
 # Where `make run` keeps its data.
 DATA ?= data
@@ -18,6 +18,7 @@ help:
 	@echo "make test             every check and every test, with Apache Kafka, the npm client and a browser"
 	@echo "make crash-test       the long crash test: 20,000 events, 50 kills of the host, 10 of the booking API"
 	@echo "make operations-test  the long test of what operators do: swaps at 2,000 events/s with 200 clients, and more"
+	@echo "make booking-test     the long test of the booking API: fights and waitlists of a minute each, under kill -9"
 	@echo "make bench            measures, and prints the table of docs/performance.md"
 	@echo "make build            the binary, $(BIN)"
 	@echo "make plugins          the plugins that ship, as target/plugins/*.wasm"
@@ -93,6 +94,13 @@ operations-test:
 	$(STAGE) "operations on Apache Kafka, long form" env OPERATIONS=long \
 		$(CARGO) test $(FLAGS) --test operations -- --nocapture --test-threads 1
 
+booking-test:
+	$(STAGE) "set-up" sh tests/setup.sh booking-test
+	$(STAGE) "build" $(MAKE) --no-print-directory build
+	$(STAGE) "plugins" $(MAKE) --no-print-directory plugins
+	$(STAGE) "booking service on Apache Kafka, long form" env BOOKING=long \
+		$(CARGO) test $(FLAGS) --test booking_service -- --nocapture --test-threads 1
+
 bench:
 	$(STAGE) "set-up" sh tests/setup.sh test
 	$(STAGE) "build" $(CARGO) build $(FLAGS) --bins
@@ -100,6 +108,7 @@ bench:
 	$(STAGE) "criterion" $(CARGO) bench --locked --bench '*'
 	$(STAGE) "load" target/release/load
 	$(STAGE) "operations" target/release/operations_bench
+	$(STAGE) "booking service" target/release/booking_bench
 
 clean:
 	$(CARGO) clean

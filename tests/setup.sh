@@ -1,13 +1,20 @@
 #!/bin/sh
-# setup.sh run|test: makes sure that this machine has what `make run` or `make test` needs.
+# setup.sh run|test|booking-test: makes sure that this machine has what `make run`, `make test` or
+# `make booking-test` needs.
 # On Debian, as root, it installs what is missing; otherwise it says what to install and stops.
 # It never calls sudo. When everything is there it takes a fraction of a second.
 set -eu
 purpose=${1:-}
 case $purpose in
-  run | test) ;;
-  *) echo "usage: tests/setup.sh run|test" >&2; exit 2 ;;
+  run | test | booking-test) ;;
+  *) echo "usage: tests/setup.sh run|test|booking-test" >&2; exit 2 ;;
 esac
+# The tests of the booking service read its calendars and its description with programs in Python.
+python=no
+if [ "$purpose" = booking-test ]; then
+  python=yes
+  purpose=test
+fi
 cd "$(dirname "$0")/.."
 
 packages=
@@ -53,6 +60,14 @@ if [ "$purpose" = test ]; then
   has node || need nodejs
   has npm || need npm
   has openssl || need openssl
+  if [ "$python" = no ]; then
+    :
+  elif has python3; then
+    # Debian leaves both out of the interpreter's own package.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
+  else
+    need python3 python3-venv
+  fi
   has chromium || has chromium-browser || has google-chrome || need chromium
 fi
 
@@ -82,6 +97,16 @@ if [ "$purpose" = test ]; then
     mvn --batch-mode --quiet --file tests/kafka/pom.xml dependency:copy-dependencies \
       -DincludeScope=runtime -DoutputDirectory="$PWD/$jars"
     touch "$jars/.complete"
+  fi
+  # What comes from PyPI, again only when the list has changed since.
+  venv=target/python
+  if [ "$python" = no ]; then
+    :
+  elif [ ! -e "$venv/.complete" ] || [ tests/python/requirements.txt -nt "$venv/.complete" ]; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+      --requirement tests/python/requirements.txt
+    touch "$venv/.complete"
   fi
   for folder in tests/centrifuge tests/page examples/hello-javascript; do
     if [ ! -e "$folder/node_modules/.package-lock.json" ] ||

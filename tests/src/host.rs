@@ -280,6 +280,14 @@ impl Host {
         self.token_command(user)?()
     }
 
+    /// A token for a user with roles.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn token_with(&self, user: &str, roles: &[&str]) -> Result<String> {
+        self.token_by(user, roles)?()
+    }
+
     /// What makes a token, for a thread that may wait for it.
     ///
     /// # Errors
@@ -287,13 +295,24 @@ impl Host {
     pub fn token_command(
         &self,
         user: &str,
-    ) -> Result<impl FnOnce() -> Result<String> + Send + 'static> {
+    ) -> Result<impl FnOnce() -> Result<String> + Send + 'static + use<>> {
+        self.token_by(user, &[])
+    }
+
+    fn token_by(
+        &self,
+        user: &str,
+        roles: &[&str],
+    ) -> Result<impl FnOnce() -> Result<String> + Send + 'static + use<>> {
         let mut command = Command::new(binary()?);
         command
             .args(["token", "--user", user, "--data"])
             .arg(self.data())
             .arg("--config")
             .arg(self.config_file());
+        for role in roles {
+            command.args(["--role", role]);
+        }
         Ok(move || {
             let output = command.output()?;
             if !output.status.success() {

@@ -2,11 +2,13 @@
 //!
 //! The library is what the tests share: [`kafka`] starts Apache Kafka, [`host`] starts the
 //! binary, [`operate`] operates it, [`client`] speaks the gateway's WebSocket protocol and
-//! [`audience`] is many such clients, [`bookings`] speaks its booking API, [`proxy`] is a network
+//! [`audience`] is many such clients, [`api`] and [`bookings`] speak the booking API and [`ledger`]
+//! reads what it wrote and told, [`python`] runs programs of PyPI, [`proxy`] is a network
 //! that can be cut, [`web`] and [`dns`] are what plugins find on the network, [`pace`] produces at
-//! a rate and [`measure`] prints tables, [`store`] reads what the host wrote. Nothing here links a crate of the host: the tests
+//! a rate, [`moment`] writes times and [`measure`] prints tables, [`store`] reads what the host wrote. Nothing here links a crate of the host: the tests
 //! see what a user sees.
 
+pub mod api;
 pub mod audience;
 pub mod bookings;
 pub mod child;
@@ -15,11 +17,14 @@ pub mod dns;
 pub mod events;
 pub mod host;
 pub mod kafka;
+pub mod ledger;
 pub mod measure;
+pub mod moment;
 pub mod node;
 pub mod operate;
 pub mod pace;
 pub mod proxy;
+pub mod python;
 pub mod store;
 pub mod web;
 

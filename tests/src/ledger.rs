@@ -80,6 +80,9 @@ pub struct Topic {
 /// A stretch of time of a resource: the resource, when it begins, and the first moment after it.
 pub type Place = (String, String, String);
 
+/// A change as it was noted or told: its kind, its request, and what is said of the thing.
+type Saying<'a> = (&'a str, &'a str, Vec<&'a Value>);
+
 impl Ledger {
     /// Reads the booking database of a data folder; the service may run meanwhile.
     ///
@@ -189,7 +192,7 @@ impl Ledger {
     /// # Errors
     /// The first thing of which something else is told than was done.
     pub fn is_told_by(&self, topic: &Topic, kind: &str, kinds: &BTreeSet<String>) -> Result<usize> {
-        let mut done: BTreeMap<&str, Vec<(&str, &str, Vec<&Value>)>> = BTreeMap::new();
+        let mut done: BTreeMap<&str, Vec<Saying<'_>>> = BTreeMap::new();
         let to_tell = |noted: &&Noted| kinds.contains(&noted.action);
         for noted in self.about(kind).filter(to_tell) {
             let what = (
@@ -199,7 +202,7 @@ impl Ledger {
             );
             done.entry(&noted.subject_id).or_default().push(what);
         }
-        let mut told: BTreeMap<&str, Vec<(&str, &str, Vec<&Value>)>> = BTreeMap::new();
+        let mut told: BTreeMap<&str, Vec<Saying<'_>>> = BTreeMap::new();
         let mut partitions = BTreeMap::new();
         for event in &topic.events {
             let partition = *partitions.entry(&event.key).or_insert(event.position.0);

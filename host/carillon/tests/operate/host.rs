@@ -71,8 +71,10 @@ pub(crate) async fn ended(child: Child) -> Done {
 }
 
 impl Host {
+    /// Without the events about requests to the API, so that a test knows what is handled: what it
+    /// books.
     pub(crate) async fn start() -> Self {
-        Self::with("").await
+        Self::with("[booking_service]\nanalytics = false\n").await
     }
 
     /// Starts a host with this configuration, and waits until it is ready.

@@ -7,6 +7,7 @@ use carillon_store::{Decision, Outcome, Share, ShareError};
 
 use super::{End, Lane};
 use crate::batch::{Batch, Why};
+use crate::handler::Role;
 use crate::plan::{Purpose, RunResult, Stop, StopCause};
 
 impl Lane {
@@ -103,18 +104,21 @@ impl Lane {
         let Ok(decoded) = &item.content else {
             return result;
         };
-        let why = Why {
-            code,
-            reason: reason.to_owned(),
-            attempts,
-        };
-        self.handler.plugin.counters.dead_letters.increment(1);
-        result.dead_letters.push(batch.dead_letter(
-            item,
-            self.handler.id,
-            self.handler.version,
-            why,
-        ));
+        // Nobody hears of what a candidate does, so nobody has anything to make up for.
+        if !matches!(self.handler.role, Role::Shadow(_)) {
+            let why = Why {
+                code,
+                reason: reason.to_owned(),
+                attempts,
+            };
+            self.handler.plugin.counters.dead_letters.increment(1);
+            result.dead_letters.push(batch.dead_letter(
+                item,
+                self.handler.id,
+                self.handler.version,
+                why,
+            ));
+        }
         result.decisions.push(Decision {
             event_key: decoded.key,
             content_hash: decoded.content_hash,

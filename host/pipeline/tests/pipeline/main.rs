@@ -1,7 +1,10 @@
 //! The pipeline, on the embedded broker.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod faults;
 mod lanes;
-mod operations;
+mod loads;
 mod panics;
+mod replays;
 mod rig;
+mod trials;

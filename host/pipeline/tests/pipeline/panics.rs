@@ -1,7 +1,9 @@
 //! A host that panics while it runs a plugin.
 
 use std::fmt::Debug;
+use std::sync::Once;
 
+use carillon_pipeline::{DeadLetterQuery, RunAs};
 use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -42,10 +44,17 @@ impl Subscriber for Panics {
     fn exit(&self, _: &Id) {}
 }
 
+/// For the whole process: nobody else writes these words.
+fn panic_on_cue() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing::subscriber::set_global_default(Panics("panics on host-panic")).unwrap();
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_makes_the_host_panic_is_quarantined_like_one_that_traps() {
-    // For the whole process: nobody else writes these words.
-    tracing::subscriber::set_global_default(Panics("this guest panics on host-panic")).unwrap();
+    panic_on_cue();
     let rig = Rig::start(&["trap-always", "echo"], &[]).await;
     let bad = (0..4).map(|number| event(&format!("host-panic-{number}"), "u", json!({})));
     rig.send(bad).await;
@@ -68,4 +77,27 @@ async fn a_plugin_that_makes_the_host_panic_is_quarantined_like_one_that_traps()
     })
     .await;
     assert_eq!(rig.dead_letters(2).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_that_makes_the_host_panic_gets_past_it_without_a_dead_letter() {
+    panic_on_cue();
+    let rig = Rig::start(&["greeter-v1"], &[]).await;
+    let shadow = RunAs::Shadow { abort_after: None };
+    rig.load("greeter-traps", shadow).await.unwrap();
+    let sent = ["host-panic-0", "host-panic-1", "last"];
+    rig.send(sent.map(|id| event(id, "u", json!({})))).await;
+    rig.stream("u", 3).await;
+    eventually("the shadow to have answered the last", async || {
+        let report = rig.operations().diff("greeter", None, 10).await.unwrap();
+        (report.compared == 1).then_some(())
+    })
+    .await;
+    let letters = rig
+        .operations()
+        .dead_letters(&DeadLetterQuery::default(), None, 10)
+        .await
+        .unwrap();
+    assert!(letters.is_empty(), "{letters:?}");
+    assert_eq!(rig.plugin("greeter").state, "active");
 }

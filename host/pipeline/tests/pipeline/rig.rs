@@ -286,6 +286,11 @@ pub(crate) fn events(ids: std::ops::Range<u32>) -> impl Iterator<Item = Vec<u8>>
     ids.map(|number| event(&format!("e{number}"), "u", json!({})))
 }
 
+/// Events of one user, `e0` and so on, each with its number.
+pub(crate) fn numbered(numbers: std::ops::Range<u32>) -> impl Iterator<Item = Vec<u8>> {
+    numbers.map(|number| event(&format!("e{number}"), "u", json!({ "number": number })))
+}
+
 pub(crate) fn field<'a>(entries: &'a [Value], name: &str) -> Vec<&'a str> {
     entries
         .iter()

@@ -116,8 +116,8 @@ impl Ledger {
             "SELECT count(*) FROM bookings AS one JOIN bookings AS other
                ON one.resource_id = other.resource_id AND one.id < other.id
               AND one.start_ms < other.blocked_until_ms AND other.start_ms < one.blocked_until_ms
-             WHERE one.status IN ('held', 'pending', 'confirmed', 'checked_in')
-               AND other.status IN ('held', 'pending', 'confirmed', 'checked_in')",
+             WHERE one.status IN ('held', 'pending', 'confirmed', 'checked_in', 'checked_out')
+               AND other.status IN ('held', 'pending', 'confirmed', 'checked_in', 'checked_out')",
         );
         let double_bookings = double_bookings.fetch_one(&mut *database).await?;
         let conflicts = sqlx::query_as("SELECT count(*), count(resolved_ms) FROM conflicts");

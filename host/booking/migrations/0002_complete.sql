@@ -46,8 +46,9 @@ CREATE TABLE bookings (
                           'checked_out', 'cancelled', 'no_show', 'expired')),
     start_ms         INTEGER NOT NULL,
     end_ms           INTEGER NOT NULL CHECK (end_ms > start_ms),
-    -- The end, and after it the time that the resource needs before it is free again.
-    blocked_until_ms INTEGER NOT NULL CHECK (blocked_until_ms >= end_ms),
+    -- Until when it keeps others from the resource: its end, and after it the time that the resource
+    -- needs before it is free again. Null once it keeps nobody.
+    blocked_until_ms INTEGER CHECK (blocked_until_ms > start_ms),
     attendees_count  INTEGER NOT NULL CHECK (attendees_count > 0),
     series_id        TEXT    REFERENCES series (id),
     -- When the occurrence of the series would begin, whatever was changed since.
@@ -60,12 +61,17 @@ CREATE TABLE bookings (
     -- 31 days. Searches for a time look this far back for bookings that reach into it.
     CHECK (end_ms - start_ms <= 2678400000),
     -- A day.
-    CHECK (blocked_until_ms - end_ms <= 86400000)
+    CHECK (blocked_until_ms - end_ms <= 86400000),
+    -- Who has left may leave time behind in which the resource is made ready.
+    CHECK (CASE WHEN status IN ('held', 'pending', 'confirmed', 'checked_in')
+                THEN blocked_until_ms IS NOT NULL AND blocked_until_ms >= end_ms
+                ELSE status = 'checked_out' OR blocked_until_ms IS NULL END)
 ) STRICT;
 
 INSERT INTO bookings (id, resource_id, user_id, title, status, start_ms, end_ms, blocked_until_ms,
                       attendees_count, version, created_ms, updated_ms)
-SELECT id, resource_id, user_id, title, status, start_ms, end_ms, end_ms,
+SELECT id, resource_id, user_id, title, status, start_ms, end_ms,
+       CASE WHEN status IN ('pending', 'confirmed', 'checked_in') THEN end_ms END,
        attendees_count, version, created_ms, updated_ms
 FROM bookings_0001;
 DROP TABLE bookings_0001;
@@ -77,24 +83,25 @@ CREATE INDEX bookings_by_series ON bookings (series_id, occurrence_ms) WHERE ser
 CREATE INDEX bookings_held ON bookings (hold_until_ms) WHERE status = 'held';
 CREATE INDEX bookings_awaited ON bookings (resource_id, start_ms) WHERE status = 'confirmed';
 CREATE INDEX bookings_inside ON bookings (end_ms) WHERE status = 'checked_in';
+CREATE INDEX bookings_unapproved ON bookings (start_ms) WHERE status = 'pending';
 
--- The bookings that hold their resource. The two triggers below walk this index. The status is in
--- it, so that whoever asks when a resource is free reads nothing else.
-CREATE INDEX bookings_holding ON bookings (resource_id, start_ms, blocked_until_ms, status)
-    WHERE status IN ('held', 'pending', 'confirmed', 'checked_in');
+-- The bookings that keep others from their resource. The two triggers below walk this index, and
+-- whoever asks when a resource is free reads nothing else.
+CREATE INDEX bookings_holding ON bookings (resource_id, start_ms, blocked_until_ms)
+    WHERE blocked_until_ms IS NOT NULL;
 
 -- No two bookings hold one resource at one time: intervals are half open, [start, blocked until).
 -- Since the bookings that stand do not overlap each other, only the last of them that starts before
 -- the new one ends can overlap the new one, so one look-up is enough.
 CREATE TRIGGER bookings_insert_no_overlap
 BEFORE INSERT ON bookings
-WHEN NEW.status IN ('held', 'pending', 'confirmed', 'checked_in')
+WHEN NEW.blocked_until_ms IS NOT NULL
 BEGIN
     SELECT RAISE(ABORT, 'booking-overlap')
     WHERE NEW.start_ms < (
         SELECT held.blocked_until_ms FROM bookings AS held
         WHERE held.resource_id = NEW.resource_id
-          AND held.status IN ('held', 'pending', 'confirmed', 'checked_in')
+          AND held.blocked_until_ms IS NOT NULL
           AND held.start_ms < NEW.blocked_until_ms
           AND held.id <> NEW.id
         ORDER BY held.start_ms DESC LIMIT 1
@@ -103,18 +110,21 @@ END;
 
 CREATE TRIGGER bookings_update_no_overlap
 BEFORE UPDATE OF id, resource_id, status, start_ms, end_ms, blocked_until_ms ON bookings
-WHEN NEW.status IN ('held', 'pending', 'confirmed', 'checked_in')
+WHEN NEW.blocked_until_ms IS NOT NULL
 BEGIN
     SELECT RAISE(ABORT, 'booking-overlap')
     WHERE NEW.start_ms < (
         SELECT held.blocked_until_ms FROM bookings AS held
         WHERE held.resource_id = NEW.resource_id
-          AND held.status IN ('held', 'pending', 'confirmed', 'checked_in')
+          AND held.blocked_until_ms IS NOT NULL
           AND held.start_ms < NEW.blocked_until_ms
           AND held.id <> OLD.id
         ORDER BY held.start_ms DESC LIMIT 1
     );
 END;
+
+-- The id of the request that an event follows from, for the record's headers.
+ALTER TABLE outbox ADD COLUMN correlation_id TEXT NOT NULL DEFAULT '';
 
 -- Times at which a resource cannot be used. Bookings that were there before stay, in conflict with
 -- it; none is added, and none is moved into it.
@@ -134,7 +144,7 @@ CREATE INDEX unavailabilities_by_start ON unavailabilities (resource_id, start_m
 
 CREATE TRIGGER bookings_insert_available
 BEFORE INSERT ON bookings
-WHEN NEW.status IN ('held', 'pending', 'confirmed', 'checked_in')
+WHEN NEW.blocked_until_ms IS NOT NULL
 BEGIN
     SELECT RAISE(ABORT, 'resource-unavailable')
     WHERE EXISTS (
@@ -146,7 +156,7 @@ END;
 
 CREATE TRIGGER bookings_update_available
 BEFORE UPDATE OF resource_id, start_ms, end_ms ON bookings
-WHEN NEW.status IN ('held', 'pending', 'confirmed', 'checked_in')
+WHEN NEW.blocked_until_ms IS NOT NULL
  AND (NEW.resource_id <> OLD.resource_id OR NEW.start_ms <> OLD.start_ms OR NEW.end_ms > OLD.end_ms)
 BEGIN
     SELECT RAISE(ABORT, 'resource-unavailable')

@@ -19,7 +19,7 @@ const MAX_UNAVAILABLE: i64 = 10_000;
 /// else.
 const HELD: &str = "
     SELECT start_ms, blocked_until_ms FROM bookings
-    WHERE resource_id = ? AND status IN ('held', 'pending', 'confirmed', 'checked_in')
+    WHERE resource_id = ? AND blocked_until_ms IS NOT NULL
       AND start_ms > ? AND start_ms < ? AND blocked_until_ms > ?
     ORDER BY start_ms LIMIT ?";
 const UNAVAILABLE: &str = "

@@ -23,6 +23,8 @@ pub(crate) struct OutboxRow {
     pub(crate) value: Vec<u8>,
     /// When the change was made; the record's timestamp.
     pub(crate) created_ms: i64,
+    /// The request that it follows from; empty in rows of old databases.
+    pub(crate) correlation_id: String,
 }
 
 /// How far the log is behind the database.
@@ -38,6 +40,8 @@ pub struct Lag {
 pub(crate) struct Outgoing<'a> {
     pub(crate) topic: &'a str,
     pub(crate) key: &'a str,
+    /// The request that it follows from.
+    pub(crate) correlation_id: &'a str,
     pub(crate) draft: Draft,
 }
 
@@ -48,15 +52,20 @@ pub(crate) async fn append(
     outgoing: Outgoing<'_>,
 ) -> Result<(), WriteError> {
     let event_id = uuid::Uuid::now_v7().to_string();
-    let draft = outgoing.draft.id(event_id.as_str());
+    let draft = outgoing
+        .draft
+        .id(event_id.as_str())
+        .correlation(outgoing.correlation_id);
     sqlx::query(
-        "INSERT INTO outbox (event_id, topic, key, value, created_ms) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO outbox (event_id, topic, key, value, created_ms, correlation_id)
+         VALUES (?, ?, ?, ?, ?, ?)",
     )
     .bind(&event_id)
     .bind(outgoing.topic)
     .bind(outgoing.key)
     .bind(draft.to_json())
     .bind(now_ms)
+    .bind(outgoing.correlation_id)
     .execute(connection)
     .await?;
     Ok(())
@@ -68,7 +77,7 @@ pub(crate) async fn unsent(
     limit: u32,
 ) -> Result<Vec<OutboxRow>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT seq, topic, key, value, created_ms FROM outbox
+        "SELECT seq, topic, key, value, created_ms, correlation_id FROM outbox
          WHERE sent_ms IS NULL ORDER BY seq LIMIT ?",
     )
     .bind(limit)

@@ -83,7 +83,7 @@ pub(crate) async fn holding(
 ) -> Result<Vec<(String, Interval)>, sqlx::Error> {
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
         "SELECT id, start_ms, blocked_until_ms FROM bookings
-         WHERE resource_id = ? AND status IN ('held', 'pending', 'confirmed', 'checked_in')
+         WHERE resource_id = ? AND blocked_until_ms IS NOT NULL
            AND start_ms > ? AND start_ms < ? AND blocked_until_ms > ?
          ORDER BY start_ms LIMIT ?",
     )

@@ -32,10 +32,16 @@ pub struct BookingRecord {
     #[serde(rename = "endTime", with = "rfc3339")]
     #[schema(schema_with = time)]
     pub end_ms: i64,
-    /// The first moment that is free again: the end, and what the resource needs after it.
-    #[serde(rename = "blockedUntil", with = "rfc3339")]
+    /// Until when it keeps others from the resource: its end, and what the resource needs after it;
+    /// absent once it keeps nobody.
+    #[serde(
+        rename = "blockedUntil",
+        default,
+        with = "rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(schema_with = time)]
-    pub blocked_until_ms: i64,
+    pub blocked_until_ms: Option<i64>,
     /// How many people come.
     pub attendees_count: i64,
     /// The series that it is an occurrence of.
@@ -75,6 +81,12 @@ impl BookingRecord {
     /// Its time, without what the resource needs after it.
     pub(crate) fn interval(&self) -> Interval {
         Interval::new(self.start_ms, self.end_ms)
+    }
+
+    /// For how long it keeps others from its resource, if it does.
+    pub(crate) fn blocked(&self) -> Option<Interval> {
+        let until_ms = self.blocked_until_ms?;
+        Some(Interval::new(self.start_ms, until_ms))
     }
 }
 
@@ -128,6 +140,12 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// Whether its rules, or what they go by, are others.
+    pub(crate) fn allows_otherwise_than(&self, other: &Resource) -> bool {
+        (&self.rules, self.capacity, &self.time_zone)
+            != (&other.rules, other.capacity, &other.time_zone)
+    }
+
     /// Its time zone; one that this machine does not know counts as UTC.
     pub(crate) fn zone(&self) -> jiff::tz::TimeZone {
         jiff::tz::TimeZone::get(&self.time_zone).unwrap_or(jiff::tz::TimeZone::UTC)

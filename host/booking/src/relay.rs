@@ -14,7 +14,7 @@ mod sink;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use carillon_bus::{Record, SENT_AGAIN, SendError};
+use carillon_bus::{CORRELATION_ID, Record, SENT_AGAIN, SendError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -209,16 +209,19 @@ impl<S: RecordSink> Relay<S> {
     }
 
     fn record(&self, row: OutboxRow) -> Record {
-        let sent_again = row.created_ms < self.log_began_ms;
+        let mut headers = Vec::new();
+        if !row.correlation_id.is_empty() {
+            headers.push((CORRELATION_ID.to_owned(), row.correlation_id.into_bytes()));
+        }
+        if row.created_ms < self.log_began_ms {
+            headers.push((SENT_AGAIN.to_owned(), Vec::new()));
+        }
         Record {
             topic: row.topic,
             key: Some(row.key.into_bytes()),
             value: row.value,
             timestamp_ms: Some(row.created_ms),
-            headers: sent_again
-                .then(|| (SENT_AGAIN.to_owned(), Vec::new()))
-                .into_iter()
-                .collect(),
+            headers,
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Swept {
     pub holds: u64,
     /// Entries of waitlists whose time began.
     pub waits: u64,
+    /// Bookings that began, and nobody had approved.
+    pub unapproved: u64,
     /// Bookings to which nobody came.
     pub missed: u64,
     /// Bookings that were over, and nobody had checked out.
@@ -57,15 +59,17 @@ pub struct Swept {
 enum Kind {
     Holds,
     Waits,
+    Unapproved,
     Missed,
     Overstayed,
     Answers,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [
+    const ALL: [Kind; 6] = [
         Kind::Holds,
         Kind::Waits,
+        Kind::Unapproved,
         Kind::Missed,
         Kind::Overstayed,
         Kind::Answers,
@@ -75,6 +79,7 @@ impl Kind {
         match self {
             Kind::Holds => "holds",
             Kind::Waits => "waits",
+            Kind::Unapproved => "unapproved",
             Kind::Missed => "missed",
             Kind::Overstayed => "overstayed",
             Kind::Answers => "answers",
@@ -92,6 +97,7 @@ impl Kind {
         let (ids, due): (Vec<String>, fn(String) -> Due) = match self {
             Kind::Holds => (ids(readers, ENDED_HOLDS, now_ms).await?, Due::Hold),
             Kind::Waits => (ids(readers, ENDED_WAITS, now_ms).await?, Due::Wait),
+            Kind::Unapproved => (ids(readers, UNAPPROVED, now_ms).await?, Due::Unapproved),
             Kind::Missed => (missed(readers, config, now_ms).await?, Due::Missed),
             Kind::Overstayed => {
                 let ended = ids(readers, ENDED_BOOKINGS, now_ms - late_ms).await?;
@@ -111,6 +117,8 @@ const ENDED_HOLDS: &str = "SELECT id FROM bookings WHERE status = 'held' AND hol
                            ORDER BY hold_until_ms LIMIT ?";
 const ENDED_WAITS: &str = "SELECT id FROM waitlist WHERE status = 'waiting' AND start_ms <= ?
                            ORDER BY start_ms LIMIT ?";
+const UNAPPROVED: &str = "SELECT id FROM bookings WHERE status = 'pending' AND start_ms <= ?
+                          ORDER BY start_ms LIMIT ?";
 const ENDED_BOOKINGS: &str = "SELECT id FROM bookings WHERE status = 'checked_in' AND end_ms <= ?
                               ORDER BY end_ms LIMIT ?";
 
@@ -266,6 +274,7 @@ impl Swept {
         match kind {
             Kind::Holds => &mut self.holds,
             Kind::Waits => &mut self.waits,
+            Kind::Unapproved => &mut self.unapproved,
             Kind::Missed => &mut self.missed,
             Kind::Overstayed => &mut self.overstayed,
             Kind::Answers => &mut self.answers,

@@ -267,7 +267,7 @@ pub(crate) async fn fitting(
            AND entry.start_ms >= COALESCE((
                SELECT held.blocked_until_ms FROM bookings AS held
                WHERE held.resource_id = ?1
-                 AND held.status IN ('held', 'pending', 'confirmed', 'checked_in')
+                 AND held.blocked_until_ms IS NOT NULL
                  AND held.start_ms < entry.end_ms + ?4
                ORDER BY held.start_ms DESC LIMIT 1
            ), 0)

@@ -79,7 +79,8 @@ impl Work<'_> {
         let outgoing = Outgoing {
             topic: self.config.kafka.topics.name(topic),
             key,
-            draft: draft.correlation(&*self.by.correlation_id),
+            correlation_id: &self.by.correlation_id,
+            draft,
         };
         outbox::append(self.connection, self.now_ms, outgoing).await
     }

@@ -27,4 +27,4 @@ pub use partition::{Partition, PositionLost, Release};
 pub use places::Places;
 pub use producer::{Delivery, Producer, Sent};
 pub use reader::{ReaderPool, Stretch};
-pub use record::{LogRecord, Record, SENT_AGAIN};
+pub use record::{CORRELATION_ID, LogRecord, Record, SENT_AGAIN};

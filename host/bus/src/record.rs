@@ -7,6 +7,10 @@ use rdkafka::message::{BorrowedMessage, Headers as _, OwnedHeaders};
 /// process.
 pub const SENT_AGAIN: &str = "carillon-sent-again";
 
+/// The header with the id of the request that a record follows from, for whatever reads records without
+/// reading events.
+pub const CORRELATION_ID: &str = "correlation-id";
+
 /// A record to be appended to a topic.
 #[derive(Debug, Clone, Default)]
 pub struct Record {

@@ -175,7 +175,7 @@ impl Work<'_> {
             status: first_status(resource),
             start_ms: new.interval.start_ms,
             end_ms: new.interval.end_ms,
-            blocked_until_ms: resource.rules.blocked_until_ms(new.interval.end_ms),
+            blocked_until_ms: Some(resource.rules.blocked_until_ms(new.interval.end_ms)),
             attendees_count: new.attendees_count,
             series_id: None,
             occurrence_ms: None,
@@ -240,7 +240,7 @@ impl Work<'_> {
         refused: &BookingRecord,
         resource: &Resource,
     ) -> Result<InTheWay, WriteError> {
-        let bounds = Interval::new(refused.start_ms, refused.blocked_until_ms);
+        let bounds = refused.blocked().unwrap_or_else(|| refused.interval());
         let held = queries::holding(&mut *self.connection, &resource.id, bounds, MAX_IN_THE_WAY)
             .await?
             .into_iter()

@@ -229,7 +229,7 @@ impl BookingEdit {
         if let Some(end_ms) = self.end_ms {
             booking.end_ms = end_ms;
         }
-        booking.blocked_until_ms = resource.rules.blocked_until_ms(booking.end_ms);
+        booking.blocked_until_ms = Some(resource.rules.blocked_until_ms(booking.end_ms));
     }
 }
 

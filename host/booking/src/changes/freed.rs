@@ -18,8 +18,10 @@ impl Work<'_> {
     /// A booking has given up the time that it held. Whoever waits for that time is asked in the same
     /// transaction, so that nobody can step in between.
     pub(crate) async fn freed(&mut self, before: &BookingRecord) -> Result<(), WriteError> {
-        let freed = Interval::new(before.start_ms, before.blocked_until_ms);
-        self.ask_waiting(&before.resource_id, freed).await
+        match before.blocked() {
+            Some(freed) => self.ask_waiting(&before.resource_id, freed).await,
+            None => Ok(()),
+        }
     }
 
     /// Some of this time of a resource may have become free. Those who wait for it are asked in their

@@ -31,6 +31,8 @@ pub(crate) enum Due {
     Hold(String),
     /// An entry whose wanted time begins.
     Wait(String),
+    /// A booking that begins, and nobody approved.
+    Unapproved(String),
     /// A booking to which nobody came.
     Missed(String),
     /// A booking that is over, and nobody checked out.
@@ -77,6 +79,7 @@ impl Change for Chore {
         let is_done = match &self.due {
             Due::Hold(id) => work.end_overdue_hold(id).await?,
             Due::Wait(id) => work.end_overdue_wait(id).await?,
+            Due::Unapproved(id) => work.end_unapproved(id).await?,
             Due::Missed(id) => work.miss(id).await?,
             Due::Overstayed(id) => work.release(id).await?,
             Due::Answers => return Ok(Done::Rows(work.forget_answers().await?)),
@@ -130,6 +133,18 @@ impl Work<'_> {
         let reason = "its time has come, and it did not become free";
         self.end_entry(&entry, Ending::Expired, reason).await?;
         Ok(true)
+    }
+
+    /// What nobody has approved when it begins is called off: it would keep others away for nothing.
+    async fn end_unapproved(&mut self, booking_id: &str) -> Result<bool, WriteError> {
+        let Some((booking, resource)) = self.standing_at(booking_id, Status::Pending).await? else {
+            return Ok(false);
+        };
+        if booking.start_ms > self.now_ms {
+            return Ok(false);
+        }
+        let reason = "nobody approved it before it began";
+        self.take(booking, &resource, Step::Cancel, reason).await
     }
 
     async fn miss(&mut self, booking_id: &str) -> Result<bool, WriteError> {

@@ -10,6 +10,7 @@ use crate::changes::people::{Added, Changed, seen};
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::events;
+use crate::interval::Interval;
 use crate::queries;
 use crate::record::Resource;
 use crate::rules::Rules;
@@ -146,6 +147,11 @@ impl Work<'_> {
         .await?;
         self.told_of_resource("resource.updated", Some(&before), &resource)
             .await?;
+        // What was forbidden to somebody who waits may be allowed now.
+        if resource.allows_otherwise_than(&before) {
+            let ever = Interval::new(self.now_ms, i64::MAX);
+            self.ask_waiting(&resource.id, ever).await?;
+        }
         Ok(resource)
     }
 

@@ -365,7 +365,7 @@ impl NewSeries {
         BookingRecord {
             start_ms,
             end_ms,
-            blocked_until_ms: resource.rules.blocked_until_ms(end_ms),
+            blocked_until_ms: Some(resource.rules.blocked_until_ms(end_ms)),
             series_id: Some(series.id.clone()),
             occurrence_ms: Some(start_ms),
             ..made

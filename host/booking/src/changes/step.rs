@@ -10,7 +10,7 @@ use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::place::{self, Placed};
 use crate::record::{BookingRecord, Resource};
-use crate::status::{Refusal, Step};
+use crate::status::{Refusal, Status, Step};
 use crate::work::Work;
 use crate::writer::Change;
 
@@ -72,6 +72,7 @@ impl Work<'_> {
             Ok(status) => status,
             Err(refusal) => return Ok(Stepped::Refused(refusal)),
         };
+        booking.blocked_until_ms = self.blocked_after(&booking, resource);
         booking.version += 1;
         booking.updated_ms = self.now_ms;
         let placed = place::update(self.connection, &booking).await?;
@@ -89,5 +90,20 @@ impl Work<'_> {
             self.freed(&before).await?;
         }
         Ok(Stepped::Taken(booking))
+    }
+
+    /// Until when a booking keeps others from its resource once it has taken its step. Who leaves has
+    /// used the resource: what it needs after a booking begins then, and not with the planned end. It
+    /// takes no more than the booking had, which others may have built on.
+    fn blocked_after(&self, booking: &BookingRecord, resource: &Resource) -> Option<i64> {
+        let until_ms = booking.blocked_until_ms;
+        if booking.status.holds_its_time() {
+            return until_ms;
+        }
+        let ready_ms = resource.rules.blocked_until_ms(self.now_ms);
+        until_ms
+            .filter(|_| booking.status == Status::CheckedOut)
+            .map(|until_ms| until_ms.min(ready_ms))
+            .filter(|until_ms| *until_ms > booking.start_ms.max(self.now_ms))
     }
 }

@@ -169,6 +169,7 @@ impl Work<'_> {
         let booking = BookingRecord {
             status: ending.of_booking(),
             hold_until_ms: None,
+            blocked_until_ms: None,
             version: held.version + 1,
             updated_ms: self.now_ms,
             ..held.clone()

@@ -97,7 +97,7 @@ async fn the_database_itself_refuses_an_overlap_by_insert_or_update() {
              attendees_count, created_ms, updated_ms)
          SELECT 'x', resource_id, user_id, title, 'confirmed', start_ms + 1, end_ms - 1, end_ms - 1, 1, 0, 0
          FROM bookings ORDER BY start_ms LIMIT 1",
-        "UPDATE bookings SET status = 'confirmed' WHERE status = 'cancelled'",
+        "UPDATE bookings SET status = 'confirmed', blocked_until_ms = end_ms WHERE status = 'cancelled'",
         "UPDATE bookings SET start_ms = start_ms - 3 * 3600000 WHERE start_ms = (SELECT start_ms FROM bookings ORDER BY start_ms LIMIT 1 OFFSET 1)",
     ] {
         let error = sqlx::query(past_the_service)

@@ -19,9 +19,6 @@ type What<'a> = (&'a str, &'a str, Vec<&'a Value>);
 /// How long the relay may need for what is left when a test has come to its end.
 const RELAY_BOUND: Duration = Duration::from_secs(60);
 
-/// The statuses that keep others from a resource.
-const HOLDING: [&str; 4] = ["held", "pending", "confirmed", "checked_in"];
-
 /// One entry of the audit record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Noted {
@@ -319,9 +316,8 @@ fn particulars<'a>(kind: &str, value: &'a Value) -> Vec<&'a Value> {
 #[must_use]
 pub fn place(booking: &Value) -> Option<Place> {
     let text = |field: &str| booking[field].as_str().unwrap_or_default().to_owned();
-    HOLDING
-        .contains(&text("status").as_str())
-        .then(|| (text("resourceId"), text("startTime"), text("blockedUntil")))
+    let until = booking["blockedUntil"].as_str()?.to_owned();
+    Some((text("resourceId"), text("startTime"), until))
 }
 
 /// Whether two stretches have a moment in common.

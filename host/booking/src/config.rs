@@ -21,6 +21,8 @@ pub struct BookingConfig {
     pub duplicate_window_s: u64,
     /// How long a place is held for somebody from the waitlist, in seconds.
     pub hold_s: u64,
+    /// How long before its start people can check in to a booking, in minutes.
+    pub check_in_early_minutes: u32,
     /// How long after its start a booking counts as missed where nobody has checked in, in
     /// minutes, for resources that do not say it themselves; 0: never.
     pub no_show_after_minutes: u32,
@@ -52,6 +54,7 @@ impl Default for BookingConfig {
             ],
             duplicate_window_s: 24 * 60 * 60,
             hold_s: 15 * 60,
+            check_in_early_minutes: 30,
             no_show_after_minutes: 15,
             release_after_minutes: 15,
             sweep_every_ms: 1_000,

@@ -198,9 +198,36 @@ impl Rules {
         zone: &TimeZone,
         now_ms: i64,
     ) -> Result<(), Broken> {
-        if wanted.end_ms <= now_ms {
-            return broken("over", "it is over already; choose a time to come".into());
+        not_over(wanted, now_ms)?;
+        self.allow_lead(wanted, now_ms)?;
+        self.allow_shortness(wanted)?;
+        self.allow_length(wanted)?;
+        self.allow_hours(wanted, zone)
+    }
+
+    /// Whether a booking may be changed now from one time to another, whoever else has booked. What
+    /// it has already needs no rule but that of the shortest; the rest is asked for anew.
+    pub(crate) fn allow_change(
+        &self,
+        had: Interval,
+        wanted: Interval,
+        zone: &TimeZone,
+        now_ms: i64,
+    ) -> Result<(), Broken> {
+        not_over(wanted, now_ms)?;
+        self.allow_shortness(wanted)?;
+        if had.contains(wanted) {
+            return Ok(());
         }
+        // Who only stays longer was early enough when they booked.
+        if wanted.start_ms != had.start_ms {
+            self.allow_lead(wanted, now_ms)?;
+        }
+        self.allow_length(wanted)?;
+        self.allow_hours(wanted, zone)
+    }
+
+    fn allow_lead(&self, wanted: Interval, now_ms: i64) -> Result<(), Broken> {
         let lead_ms = wanted.start_ms.saturating_sub(now_ms);
         if self.min_lead_minutes > 0 && lead_ms < i64::from(self.min_lead_minutes) * MINUTE_MS {
             return broken(
@@ -219,8 +246,11 @@ impl Rules {
                 format!("it can be booked at most {days} days before it begins"),
             );
         }
-        let duration_ms = wanted.duration_ms();
-        if duration_ms < i64::from(self.min_duration_minutes) * MINUTE_MS {
+        Ok(())
+    }
+
+    fn allow_shortness(&self, wanted: Interval) -> Result<(), Broken> {
+        if wanted.duration_ms() < i64::from(self.min_duration_minutes) * MINUTE_MS {
             return broken(
                 "too-short",
                 format!(
@@ -229,14 +259,22 @@ impl Rules {
                 ),
             );
         }
+        Ok(())
+    }
+
+    fn allow_length(&self, wanted: Interval) -> Result<(), Broken> {
         if let Some(minutes) = self.max_duration_minutes
-            && duration_ms > i64::from(minutes) * MINUTE_MS
+            && wanted.duration_ms() > i64::from(minutes) * MINUTE_MS
         {
             return broken(
                 "too-long",
                 format!("a booking lasts at most {minutes} minutes"),
             );
         }
+        Ok(())
+    }
+
+    fn allow_hours(&self, wanted: Interval, zone: &TimeZone) -> Result<(), Broken> {
         let is_open = self
             .open(wanted, zone)
             .iter()
@@ -281,7 +319,15 @@ impl Rules {
     }
 }
 
-/// A time of day of a date; where a clock that is put forward leaves it out, the moment after the gap.
+fn not_over(wanted: Interval, now_ms: i64) -> Result<(), Broken> {
+    match wanted.end_ms > now_ms {
+        true => Ok(()),
+        false => broken("over", "it is over already; choose a time to come".into()),
+    }
+}
+
+/// A time of day of a date. Where a clock that is put forward leaves it out, it is read by the clock of
+/// before: 02:30 is an hour later then, at 03:30 (RFC 5545, section 3.3.5).
 fn at(day: Date, time: Clock24, zone: &TimeZone) -> Option<i64> {
     let (day, minutes) = match time.0 {
         1440 => (day.checked_add(1.day()).ok()?, 0),

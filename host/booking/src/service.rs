@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) readers: SqlitePool,
     /// This service among those that share the database.
     pub(crate) node: String,
+    /// Since when it is open, in milliseconds since the epoch.
+    pub(crate) open_since_ms: i64,
 }
 
 impl Booking {
@@ -74,12 +76,14 @@ impl Booking {
         let connection = open_writer(&path).await?;
         let readers = open_readers(&path).await?;
         let latest_ms = outbox::latest_ms(&readers).await?;
+        let open_since_ms = clock.now_ms();
         Ok(Self(Arc::new(Parts {
             config: Arc::new(config),
             clock: clock.clone(),
             writer: Writer::start(connection, clock, latest_ms),
             readers,
             node: uuid::Uuid::now_v7().to_string(),
+            open_since_ms,
         })))
     }
 

@@ -1,5 +1,6 @@
 //! The life of a booking, as a type without any I/O.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -50,7 +51,7 @@ pub enum Step {
 }
 
 /// A step that a booking cannot take from where it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a booking that is {} cannot {step}: {reason}", status.in_words())]
 pub struct Refusal {
     /// Where the booking stands.
@@ -58,7 +59,7 @@ pub struct Refusal {
     /// What was asked.
     pub step: Step,
     /// Why not.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 impl Status {
@@ -104,7 +105,7 @@ impl Status {
         Err(Refusal {
             status: self,
             step,
-            reason,
+            reason: reason.into(),
         })
     }
 

@@ -18,6 +18,7 @@ use crate::changes::{Chore, Done, Due};
 use crate::config::BookingConfig;
 use crate::error::BookingError;
 use crate::lease::{self, Release};
+use crate::queries;
 use crate::service::Booking;
 use crate::telemetry::{SweepDone, SweepFailed, Waiting};
 use crate::waitlist;
@@ -28,8 +29,8 @@ const AT_ONCE: i64 = 32;
 /// How often a sweep goes on with one kind of thing before it turns to the next.
 const ROUNDS: u32 = 32;
 
-/// How far back bookings are looked for to which nobody came, in milliseconds: a week. After a longer
-/// sleep nobody wants to hear of them, and there is no time left to free.
+/// How long ago a booking may have ended that still counts as missed, in milliseconds: a week. After a
+/// longer sleep nobody wants to hear of it, and there is no time left to free.
 const LOOK_BACK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// How often it is counted how many wait.
@@ -91,14 +92,18 @@ impl Kind {
         self,
         readers: &SqlitePool,
         config: &BookingConfig,
-        now_ms: i64,
+        times: Times,
     ) -> Result<Vec<Due>, sqlx::Error> {
+        let now_ms = times.now_ms;
         let late_ms = i64::from(config.release_after_minutes) * 60_000;
         let (ids, due): (Vec<String>, fn(String) -> Due) = match self {
             Kind::Holds => (ids(readers, ENDED_HOLDS, now_ms).await?, Due::Hold),
             Kind::Waits => (ids(readers, ENDED_WAITS, now_ms).await?, Due::Wait),
-            Kind::Unapproved => (ids(readers, UNAPPROVED, now_ms).await?, Due::Unapproved),
-            Kind::Missed => (missed(readers, config, now_ms).await?, Due::Missed),
+            Kind::Unapproved => {
+                let late = late(readers, UNAPPROVED, config, times).await?;
+                (late, Due::Unapproved)
+            }
+            Kind::Missed => (late(readers, MISSED, config, times).await?, Due::Missed),
             Kind::Overstayed => {
                 let ended = ids(readers, ENDED_BOOKINGS, now_ms - late_ms).await?;
                 (ended, Due::Overstayed)
@@ -117,8 +122,6 @@ const ENDED_HOLDS: &str = "SELECT id FROM bookings WHERE status = 'held' AND hol
                            ORDER BY hold_until_ms LIMIT ?";
 const ENDED_WAITS: &str = "SELECT id FROM waitlist WHERE status = 'waiting' AND start_ms <= ?
                            ORDER BY start_ms LIMIT ?";
-const UNAPPROVED: &str = "SELECT id FROM bookings WHERE status = 'pending' AND start_ms <= ?
-                          ORDER BY start_ms LIMIT ?";
 const ENDED_BOOKINGS: &str = "SELECT id FROM bookings WHERE status = 'checked_in' AND end_ms <= ?
                               ORDER BY end_ms LIMIT ?";
 
@@ -142,30 +145,57 @@ async fn old_answers(readers: &SqlitePool, before_ms: i64) -> Result<bool, sqlx:
         .await
 }
 
+/// What a look for what is due goes by.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    now_ms: i64,
+    /// Since when the service is there.
+    open_since_ms: i64,
+}
+
 /// Bookings to which nobody came. Each resource has its own grace, so it is one look into the index
 /// for each; bookings to which it does not apply are never walked over.
-async fn missed(
+const MISSED: &str = "
+    SELECT booking.id
+    FROM (SELECT id, 60000 * COALESCE(json_extract(rules, '$.noShowAfterMinutes'), ?1) AS grace_ms
+          FROM resources) AS resource
+    CROSS JOIN bookings AS booking
+    WHERE resource.grace_ms > 0
+      AND booking.resource_id = resource.id AND booking.status = 'confirmed'
+      AND booking.start_ms <= ?2 - resource.grace_ms
+      AND booking.start_ms > ?2 - ?3 - ?4
+      AND booking.end_ms > ?2 - ?3
+      AND max(booking.updated_ms, ?5) <= ?2 - resource.grace_ms
+    LIMIT ?6";
+
+/// Bookings that should be running, and nobody approved; without a grace those that are over.
+const UNAPPROVED: &str = "
+    SELECT booking.id
+    FROM bookings AS booking
+    CROSS JOIN (SELECT id, 60000 * COALESCE(json_extract(rules, '$.noShowAfterMinutes'), ?1) AS grace_ms
+                FROM resources) AS resource
+    WHERE booking.status = 'pending' AND booking.start_ms <= ?2
+      AND resource.id = booking.resource_id
+      AND (booking.end_ms <= ?2
+           OR (resource.grace_ms > 0
+               AND max(booking.start_ms, booking.updated_ms, ?5) <= ?2 - resource.grace_ms))
+    ORDER BY booking.start_ms LIMIT ?6";
+
+async fn late(
     readers: &SqlitePool,
+    query: &'static str,
     config: &BookingConfig,
-    now_ms: i64,
+    times: Times,
 ) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT booking.id
-         FROM (SELECT id, 60000 * COALESCE(json_extract(rules, '$.noShowAfterMinutes'), ?1) AS grace_ms
-               FROM resources) AS resource
-         CROSS JOIN bookings AS booking
-         WHERE resource.grace_ms > 0
-           AND booking.resource_id = resource.id AND booking.status = 'confirmed'
-           AND booking.start_ms <= ?2 - resource.grace_ms
-           AND booking.start_ms > ?2 - resource.grace_ms - ?3
-         LIMIT ?4",
-    )
-    .bind(config.no_show_after_minutes)
-    .bind(now_ms)
-    .bind(LOOK_BACK_MS)
-    .bind(AT_ONCE)
-    .fetch_all(readers)
-    .await
+    sqlx::query_scalar(query)
+        .bind(config.no_show_after_minutes)
+        .bind(times.now_ms)
+        .bind(LOOK_BACK_MS)
+        .bind(queries::MAX_DURATION_MS)
+        .bind(times.open_since_ms)
+        .bind(AT_ONCE)
+        .fetch_all(readers)
+        .await
 }
 
 impl Booking {
@@ -224,9 +254,11 @@ impl Booking {
     async fn sweep_kind(&self, kind: Kind, swept: &mut Swept) -> Result<(), BookingError> {
         let parts = self.parts();
         for _ in 0..ROUNDS {
-            let due = kind
-                .due(&parts.readers, &parts.config, parts.clock.now_ms())
-                .await?;
+            let times = Times {
+                now_ms: parts.clock.now_ms(),
+                open_since_ms: parts.open_since_ms,
+            };
+            let due = kind.due(&parts.readers, &parts.config, times).await?;
             if due.is_empty() {
                 return Ok(());
             }
@@ -234,6 +266,7 @@ impl Booking {
                 parts.writer.write(Chore {
                     config: Arc::clone(&parts.config),
                     node: parts.node.clone(),
+                    open_since_ms: parts.open_since_ms,
                     due,
                 })
             });

@@ -153,7 +153,9 @@ const NEW_BOOKINGS: &str = "
            CASE WHEN (i + i / ?2) % 10 = 0 THEN 'cancelled'
                 WHEN start_ms >= ?7 THEN 'confirmed'
                 WHEN (i + i / ?2) % 20 = 1 THEN 'no_show' ELSE 'checked_out' END,
-           start_ms, start_ms + ?5, start_ms + ?5, 4, 3, start_ms - ?4, start_ms
+           start_ms, start_ms + ?5,
+           CASE WHEN start_ms >= ?7 AND (i + i / ?2) % 10 <> 0 THEN start_ms + ?5 END,
+           4, 3, start_ms - ?4, start_ms
     FROM hours";
 
 /// Half of the hours lie behind.

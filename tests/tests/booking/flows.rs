@@ -109,7 +109,14 @@ async fn creation(api: &Api) {
             .await
             .unwrap();
     }
-    let missed = booked(api, &book("room-2", "user-2", 0, 4)).await;
+    // It began a minute ago.
+    let now = jiff::Timestamp::now().round(jiff::Unit::Second).unwrap();
+    let begun = json!({
+        "resourceId": "room-2", "userId": "user-2", "title": "Jetzt", "attendeesCount": 2,
+        "startTime": (now - jiff::SignedDuration::from_mins(1)).to_string(),
+        "endTime": (now + jiff::SignedDuration::from_mins(30)).to_string(),
+    });
+    let missed = booked(api, &Call::post("/bookings", begun)).await;
     let missed = Call::step(format!("/bookings/{missed}/no-show"));
     api.done(&missed).await.unwrap();
 }

@@ -16,7 +16,7 @@ use super::caller::Caller;
 use super::etag::{IfMatch, Versioned, other_version};
 use super::faults::fault_at;
 use super::openapi::{page, time};
-use super::refusals::{impossible, is_final, no_booking, refused};
+use super::refusals::{impossible, is_final, is_inside, no_booking, refused};
 use super::request_key::{IdempotencyKey, once};
 use super::series::{Scoped, cancels, scoped_cancelled, scoped_edited};
 use super::{App, PageSize};
@@ -159,6 +159,7 @@ pub(super) fn edited_booking(
         Edited::Booking(booking) => Ok(booking),
         Edited::Refused(why) => Err(refused(resource_id.unwrap_or("the resource"), "", why)),
         Edited::Final(status) => Err(is_final(id, status)),
+        Edited::Inside => Err(is_inside(id)),
         Edited::Times(reason) => Err(fault_at("endTime", reason.to_owned())),
         Edited::NoBooking => Err(no_booking(id)),
         Edited::OtherVersion(version) => Err(other_version(version)),

@@ -89,6 +89,17 @@ pub(super) fn is_final(id: &str, status: Status) -> Problem {
     .with("bookingStatus", status)
 }
 
+/// Another start or resource for a booking whose people are there.
+pub(super) fn is_inside(id: &str) -> Problem {
+    Problem::conflict(format!(
+        "Booking {id} stays as it is: its people are checked in, so only its end, its title and the \
+         number of people can change; check them out and book anew."
+    ))
+    .with_code("impossible-step")
+    .with_title("Not possible now")
+    .with("bookingStatus", Status::CheckedIn)
+}
+
 /// Somebody else's booking answers the same, so that ids cannot be tried out.
 pub(super) fn no_booking(id: &str) -> Problem {
     Problem::not_found(format!("There is no booking {id:?}."))

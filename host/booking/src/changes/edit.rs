@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Role};
 use crate::changes::booking::{Access, Found, NotPlaced, Refused, first_status, not_placed};
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::place;
 use crate::queries;
 use crate::record::{BookingRecord, Resource};
+use crate::rules::Broken;
 use crate::status::Status;
 use crate::work::Work;
 use crate::writer::Change;
@@ -41,6 +42,8 @@ pub(crate) enum Edited {
     Refused(Refused),
     /// A booking that has ended, or is only held, is not changed.
     Final(Status),
+    /// Its people are there: it stays where it is, and keeps its start.
+    Inside,
     /// It would end before it begins, or last too long.
     Times(&'static str),
     /// There is no such booking, or it belongs to somebody else.
@@ -156,22 +159,34 @@ impl Work<'_> {
         };
         let mut booking = before.clone();
         edit.apply_to(&mut booking, &resource);
-        let is_moved =
-            (&booking.resource_id, booking.interval()) != (&before.resource_id, before.interval());
+        let is_elsewhere = booking.resource_id != before.resource_id;
+        let is_moved = is_elsewhere || booking.interval() != before.interval();
+        // What the resource needs afterwards is that of the day on which the time was taken.
+        if is_moved {
+            booking.blocked_until_ms = Some(resource.rules.blocked_until_ms(booking.end_ms));
+        }
         if let Err(reason) = times(&booking) {
             return Ok(Attempt::refused(Edited::Times(reason), booking));
         }
         if booking == before {
             return Ok(Attempt::Same(before));
         }
-        if (is_moved || booking.attendees_count > before.attendees_count)
-            && let Err(refused) = self.check(&resource, booking.interval(), booking.attendees_count)
+        if before.status == Status::CheckedIn
+            && (is_elsewhere || booking.start_ms != before.start_ms)
         {
+            return Ok(Attempt::refused(Edited::Inside, booking));
+        }
+        if is_moved && let Some(gone) = self.gone(&booking).await? {
+            return Ok(Attempt::refused(Edited::Refused(gone), booking));
+        }
+        if let Err(refused) = self.check_change(&resource, &before, &booking) {
             return Ok(Attempt::refused(Edited::Refused(refused), booking));
         }
-        // Who moves to another resource asks for its approval, too.
-        if booking.resource_id != before.resource_id && before.status != Status::CheckedIn {
+        if is_elsewhere {
+            // Who moves to another resource asks for its approval, too.
             booking.status = first_status(&resource);
+        } else if self.needs_approval_again(&resource, &before, &booking) {
+            booking.status = Status::Pending;
         }
         booking.version += 1;
         booking.updated_ms = self.now_ms;
@@ -185,6 +200,83 @@ impl Work<'_> {
             resource,
             is_moved,
         })))
+    }
+
+    /// A booking whose resource or user was removed stays where it is.
+    async fn gone(&mut self, booking: &BookingRecord) -> Result<Option<Refused>, WriteError> {
+        if queries::resource(&mut *self.connection, &booking.resource_id)
+            .await?
+            .is_none()
+        {
+            return Ok(Some(Refused::NoResource));
+        }
+        if queries::user(&mut *self.connection, &booking.user_id)
+            .await?
+            .is_none()
+        {
+            return Ok(Some(Refused::NoUser));
+        }
+        Ok(None)
+    }
+
+    /// Whether the rules of today allow what is different; what was booked before them stands.
+    fn check_change(
+        &self,
+        resource: &Resource,
+        before: &BookingRecord,
+        booking: &BookingRecord,
+    ) -> Result<(), Refused> {
+        if booking.resource_id != before.resource_id {
+            return self.check(resource, booking.interval(), booking.attendees_count);
+        }
+        if booking.attendees_count > before.attendees_count.max(resource.capacity) {
+            return Err(Refused::TooMany {
+                capacity: resource.capacity,
+            });
+        }
+        if booking.status == Status::CheckedIn && self.outgrows_approval(resource, before, booking)
+        {
+            return Err(Refused::Rule(Broken {
+                code: "needs-approval".to_owned(),
+                reason:
+                    "its people are there already, and more than was approved is for those who \
+                         run the place to give: ask them"
+                        .to_owned(),
+            }));
+        }
+        if booking.interval() == before.interval() {
+            return Ok(());
+        }
+        resource
+            .rules
+            .allow_change(
+                before.interval(),
+                booking.interval(),
+                &resource.zone(),
+                self.now_ms,
+            )
+            .map_err(Refused::Rule)
+    }
+
+    /// Whether somebody asks for more than was approved, and cannot approve it.
+    fn outgrows_approval(
+        &self,
+        resource: &Resource,
+        before: &BookingRecord,
+        booking: &BookingRecord,
+    ) -> bool {
+        let is_more = !before.interval().contains(booking.interval())
+            || booking.attendees_count > before.attendees_count;
+        resource.requires_approval && self.by.role < Role::Staff && is_more
+    }
+
+    fn needs_approval_again(
+        &self,
+        resource: &Resource,
+        before: &BookingRecord,
+        booking: &BookingRecord,
+    ) -> bool {
+        booking.status == Status::Confirmed && self.outgrows_approval(resource, before, booking)
     }
 
     pub(super) async fn tell_rewritten(
@@ -229,7 +321,6 @@ impl BookingEdit {
         if let Some(end_ms) = self.end_ms {
             booking.end_ms = end_ms;
         }
-        booking.blocked_until_ms = Some(resource.rules.blocked_until_ms(booking.end_ms));
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Chore {
     pub(crate) config: Arc<BookingConfig>,
     /// Who does it.
     pub(crate) node: String,
+    /// Since when the service is there for people to check in at.
+    pub(crate) open_since_ms: i64,
     pub(crate) due: Due,
 }
 
@@ -79,8 +81,8 @@ impl Change for Chore {
         let is_done = match &self.due {
             Due::Hold(id) => work.end_overdue_hold(id).await?,
             Due::Wait(id) => work.end_overdue_wait(id).await?,
-            Due::Unapproved(id) => work.end_unapproved(id).await?,
-            Due::Missed(id) => work.miss(id).await?,
+            Due::Unapproved(id) => work.end_unapproved(id, self.open_since_ms).await?,
+            Due::Missed(id) => work.miss(id, self.open_since_ms).await?,
             Due::Overstayed(id) => work.release(id).await?,
             Due::Answers => return Ok(Done::Rows(work.forget_answers().await?)),
         };
@@ -100,6 +102,13 @@ fn lease_ms(config: &BookingConfig) -> i64 {
 fn grace_minutes(config: &BookingConfig, resource: &Resource) -> Option<u32> {
     let minutes = resource.rules.no_show_after_minutes;
     Some(minutes.unwrap_or(config.no_show_after_minutes)).filter(|minutes| *minutes > 0)
+}
+
+/// When a booking counts as missed. Nobody is late for what they booked, changed or had approved only
+/// just now, nor for what began while the service was away.
+fn missed_ms(booking: &BookingRecord, minutes: u32, open_since_ms: i64) -> i64 {
+    let from_ms = booking.start_ms.max(booking.updated_ms).max(open_since_ms);
+    from_ms + minutes_ms(minutes)
 }
 
 fn minutes_ms(minutes: u32) -> i64 {
@@ -135,19 +144,27 @@ impl Work<'_> {
         Ok(true)
     }
 
-    /// What nobody has approved when it begins is called off: it would keep others away for nothing.
-    async fn end_unapproved(&mut self, booking_id: &str) -> Result<bool, WriteError> {
+    /// What nobody has approved when it should be running is called off: it would keep others away
+    /// for nothing.
+    async fn end_unapproved(
+        &mut self,
+        booking_id: &str,
+        open_since_ms: i64,
+    ) -> Result<bool, WriteError> {
         let Some((booking, resource)) = self.standing_at(booking_id, Status::Pending).await? else {
             return Ok(false);
         };
-        if booking.start_ms > self.now_ms {
+        let grace = grace_minutes(self.config, &resource);
+        let is_late =
+            grace.is_some_and(|minutes| missed_ms(&booking, minutes, open_since_ms) <= self.now_ms);
+        if booking.end_ms > self.now_ms && !is_late {
             return Ok(false);
         }
-        let reason = "nobody approved it before it began";
+        let reason = "nobody approved it in time";
         self.take(booking, &resource, Step::Cancel, reason).await
     }
 
-    async fn miss(&mut self, booking_id: &str) -> Result<bool, WriteError> {
+    async fn miss(&mut self, booking_id: &str, open_since_ms: i64) -> Result<bool, WriteError> {
         let Some((booking, resource)) = self.standing_at(booking_id, Status::Confirmed).await?
         else {
             return Ok(false);
@@ -155,7 +172,7 @@ impl Work<'_> {
         let Some(minutes) = grace_minutes(self.config, &resource) else {
             return Ok(false);
         };
-        if booking.start_ms + minutes_ms(minutes) > self.now_ms {
+        if missed_ms(&booking, minutes, open_since_ms) > self.now_ms {
             return Ok(false);
         }
         let reason = format!("nobody checked in within {minutes} minutes of its start");

@@ -1,5 +1,6 @@
 //! A step in the life of a booking.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sqlx::SqliteConnection;
@@ -8,8 +9,8 @@ use crate::actor::Actor;
 use crate::changes::booking::{Access, Found};
 use crate::config::BookingConfig;
 use crate::error::WriteError;
-use crate::place::{self, Placed};
 use crate::record::{BookingRecord, Resource};
+use crate::rfc3339;
 use crate::status::{Refusal, Status, Step};
 use crate::work::Work;
 use crate::writer::Change;
@@ -72,17 +73,17 @@ impl Work<'_> {
             Ok(status) => status,
             Err(refusal) => return Ok(Stepped::Refused(refusal)),
         };
+        if let Err(reason) = self.is_time_for(step, &before) {
+            return Ok(Stepped::Refused(Refusal {
+                status: before.status,
+                step,
+                reason,
+            }));
+        }
         booking.blocked_until_ms = self.blocked_after(&booking, resource);
         booking.version += 1;
         booking.updated_ms = self.now_ms;
-        let placed = place::update(self.connection, &booking).await?;
-        if placed != Placed::Stands {
-            // A step takes no more time than the booking had.
-            return Err(WriteError::Database(format!(
-                "booking {} lost its place to another one",
-                booking.id
-            )));
-        }
+        self.rewrite(&booking).await?;
         self.told(step.kind(), Some(&before), &booking, resource, reason)
             .await?;
         if !booking.status.holds_its_time() {
@@ -90,6 +91,25 @@ impl Work<'_> {
             self.freed(&before).await?;
         }
         Ok(Stepped::Taken(booking))
+    }
+
+    /// Whether a step that a booking can take is due: people come when it begins and not weeks
+    /// before, and nobody has stayed away from what has not begun.
+    fn is_time_for(&self, step: Step, booking: &BookingRecord) -> Result<(), Cow<'static, str>> {
+        let early_ms = i64::from(self.config.check_in_early_minutes) * 60_000;
+        let opens_ms = booking.start_ms.saturating_sub(early_ms);
+        match step {
+            Step::CheckIn if self.now_ms < opens_ms => Err(format!(
+                "it is too early; its people can check in from {} on",
+                rfc3339::print(opens_ms)
+            )
+            .into()),
+            Step::NoShow if self.now_ms < booking.start_ms => Err("it has not begun yet".into()),
+            Step::CheckIn | Step::Confirm if self.now_ms >= booking.end_ms => {
+                Err("it is over".into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Until when a booking keeps others from its resource once it has taken its step. Who leaves has

@@ -1,5 +1,7 @@
 //! The HTTP face.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use carillon_booking::Surroundings;
@@ -46,6 +48,7 @@ async fn a_booking_lives_through_its_steps_and_each_is_told_once() {
     let cancelled = running.book(&wish(9)).await;
     running.step(&cancelled, "cancel").await;
     let missed = running.book(&wish(9)).await;
+    running.clock.forward(Duration::from_secs(23 * 3600));
     running.step(&missed, "no-show").await;
     assert_eq!(
         running.kinds().await,

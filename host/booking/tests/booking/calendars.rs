@@ -140,7 +140,8 @@ async fn a_feed_holds_what_is_near_and_nothing_that_was_only_held() {
         sqlx::query(
             "INSERT INTO bookings (id, resource_id, user_id, title, status, start_ms, end_ms,
                                    blocked_until_ms, attendees_count, hold_until_ms, created_ms, updated_ms)
-             VALUES (?1, 'room-1', 'user-1', 't', ?2, ?3, ?3 + 1, ?3 + 1, 1,
+             VALUES (?1, 'room-1', 'user-1', 't', ?2, ?3, ?3 + 1,
+                     iif(?2 IN ('held', 'confirmed'), ?3 + 1, NULL), 1,
                      iif(?2 = 'held', 1, NULL), 0, 0)",
         )
         .bind(format!("b{days}"))

@@ -42,8 +42,10 @@ fn ms(state: &Value, field: &str) -> i64 {
     time.as_millisecond()
 }
 
+/// Who has left may hold a little more, in which the resource is made ready.
 fn holds_its_time(booking: &Value) -> bool {
     ["held", "pending", "confirmed", "checked_in"].contains(&text(booking, "status"))
+        || booking["blockedUntil"].is_string()
 }
 
 fn overlap(one: &Value, end: &str, other: &Value, other_end: &str) -> bool {

@@ -22,6 +22,7 @@ mod running;
 mod series;
 mod series_changes;
 mod sweeps;
+mod times;
 mod tokens;
 mod unavailable;
 mod users;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use carillon_booking::{Booking, RelaySettings};
+use carillon_bus::CORRELATION_ID;
 use carillon_events::Event;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -93,6 +94,13 @@ async fn what_is_committed_is_sent_at_once_in_order_with_its_key_and_time() {
     assert_eq!(last.topic, "booking-events");
     assert_eq!(last.key.as_deref(), Some(id.as_bytes()));
     assert_eq!(last.timestamp_ms, Some(NOON_MS + 7000));
+    // The request's id is in the event and beside it.
+    let events = log.events();
+    for (record, event) in records.iter().zip(&events) {
+        let id = event.correlation_id.clone().unwrap();
+        let header = (CORRELATION_ID.to_owned(), id.into_bytes());
+        assert_eq!(record.headers, [header]);
+    }
     assert_eq!(records[0].topic, "resource-events");
     assert_eq!(records[4].topic, "user-events");
     relay.stop().await;

@@ -39,14 +39,14 @@ pub(crate) fn token(user: &str, roles: &[&str]) -> String {
 
 /// Who asks: user-1 without a role of their own, or one of those who have one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Role {
+pub(crate) enum Role {
     User,
     Staff,
     Admin,
 }
 
 impl Running {
-    async fn by(&self, role: Role, method: &str, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn by(&self, role: Role, method: &str, path: &str, body: &Value) -> Answer {
         let token = match role {
             Role::User => token("user-1", &[]),
             Role::Staff => token("porter", &["staff"]),
@@ -64,7 +64,7 @@ impl Running {
     }
 
     /// A booking of room-4, which waits for approval, for this user.
-    async fn pending_of(&self, user: &str, hour: u32) -> String {
+    pub(crate) async fn pending_of(&self, user: &str, hour: u32) -> String {
         let mut wanted = wish(hour);
         wanted["userId"] = json!(user);
         wanted["resourceId"] = json!("room-4");
@@ -84,8 +84,14 @@ async fn each_role_does_what_is_its_own_and_is_refused_what_is_above_it() {
         "/bookings/{}/confirm",
         running.pending_of("user-1", 9).await
     );
+    // It began an hour ago.
     let no_show = {
-        let id = running.pending_of("user-1", 12).await;
+        let mut begun = wish(12);
+        begun["resourceId"] = json!("room-4");
+        begun["startTime"] = json!("2026-08-19T09:00:00Z");
+        begun["endTime"] = json!("2026-08-19T11:00:00Z");
+        let made = running.by(Role::Staff, "POST", "/bookings", &begun).await;
+        let id = made.json()["id"].as_str().unwrap().to_owned();
         running
             .by(
                 Role::Staff,

@@ -22,10 +22,8 @@ struct BookingData<'a> {
     id: &'a str,
     title: &'a str,
     status: Status,
-    #[serde(with = "rfc3339", rename = "startTime")]
-    start_ms: i64,
-    #[serde(with = "rfc3339", rename = "endTime")]
-    end_ms: i64,
+    start_time: String,
+    end_time: String,
     attendees_count: i64,
     resource_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,8 +46,8 @@ pub(crate) fn of_booking(
         id: &booking.id,
         title: &booking.title,
         status: booking.status,
-        start_ms: booking.start_ms,
-        end_ms: booking.end_ms,
+        start_time: local(resource, booking.start_ms),
+        end_time: local(resource, booking.end_ms),
         attendees_count: booking.attendees_count,
         resource_name: &resource.name,
         series_id: booking.series_id.as_deref(),
@@ -71,8 +69,8 @@ struct ConflictData<'a> {
     booking_id: &'a str,
     title: &'a str,
     conflicts_with: &'a [String],
-    #[serde(flatten)]
-    interval: Interval,
+    start_time: String,
+    end_time: String,
     attendees_count: i64,
     resource_name: &'a str,
     reason: &'a str,
@@ -95,7 +93,8 @@ pub(crate) fn of_conflict(new: &NewConflict<'_>, now_ms: i64) -> Result<Draft, W
         booking_id: &booking.id,
         title: &booking.title,
         conflicts_with: new.conflicts_with,
-        interval: booking.interval(),
+        start_time: local(new.resource, booking.start_ms),
+        end_time: local(new.resource, booking.end_ms),
         attendees_count: booking.attendees_count,
         resource_name: &new.resource.name,
         reason: new.reason,
@@ -168,6 +167,11 @@ pub(crate) fn of_resource(
 pub(crate) fn of_user(kind: &str, user: &User, now_ms: i64) -> Result<Draft, WriteError> {
     let draft = draft(kind, now_ms, user)?;
     Ok(draft.user(&*user.id).subject(&*user.id))
+}
+
+/// A time as the clocks at the resource show it: it is for people who go there.
+pub(crate) fn local(resource: &Resource, time_ms: i64) -> String {
+    rfc3339::print_in(&resource.zone(), time_ms)
 }
 
 /// An event without anybody in it yet.

@@ -1,6 +1,7 @@
 //! Times as the API writes them: RFC 3339 outside, milliseconds since the epoch inside.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 /// 2000-01-01T00:00:00Z, the earliest time of a booking, in milliseconds since the epoch.
 const EARLIEST_MS: i64 = 946_684_800_000;
@@ -69,6 +70,16 @@ pub(crate) fn print(time_ms: i64) -> String {
         .to_string()
 }
 
+/// The same as clocks at a place show it: with the offset that its time zone has then.
+pub(crate) fn print_in(zone: &TimeZone, time_ms: i64) -> String {
+    let time = Timestamp::from_millisecond(time_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    let offset = zone.to_offset(time);
+    match offset.is_zero() {
+        true => time.to_string(),
+        false => time.display_with_offset(offset).to_string(),
+    }
+}
+
 /// For `#[serde(serialize_with)]`.
 pub(crate) fn serialize<S: serde::Serializer>(
     time_ms: &i64,
@@ -121,6 +132,23 @@ mod tests {
         assert_eq!(print(1_755_597_600_500), "2025-08-19T10:00:00.5Z");
         assert_eq!(print(EARLIEST_MS), "2000-01-01T00:00:00Z");
         assert_eq!(print(END_MS), "9000-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_time_is_written_as_the_clocks_of_a_place_show_it() {
+        let zone = |name| TimeZone::get(name).unwrap();
+        let summer = 1_755_597_600_500;
+        assert_eq!(
+            print_in(&zone("Europe/Berlin"), summer),
+            "2025-08-19T12:00:00.5+02:00"
+        );
+        assert_eq!(
+            print_in(&zone("America/St_Johns"), summer),
+            "2025-08-19T07:30:00.5-02:30"
+        );
+        assert_eq!(print_in(&TimeZone::UTC, summer), print(summer));
+        let text = print_in(&zone("Asia/Kathmandu"), summer);
+        assert_eq!(parse(&text).unwrap(), summer);
     }
 
     #[test]

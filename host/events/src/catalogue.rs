@@ -5,9 +5,15 @@
 //! documents spell a kind differently, the longer spelling of the second is canonical (except
 //! `waitlist.joined`, which says who did it) and the other is an alias.
 
+mod fields;
+
 use std::sync::LazyLock;
 
 use crate::{Subject, Topic};
+use fields::{
+    ANALYTICS_DATA, BOOKING_DATA, CONFLICT_DATA, NOTIFICATION_DATA, RESOURCE_DATA, USER_DATA,
+    WAITLIST_DATA,
+};
 
 /// A kind of event.
 #[derive(Debug)]
@@ -70,138 +76,6 @@ static BY_NAME: LazyLock<Vec<(&'static str, &'static KindEntry)>> = LazyLock::ne
 });
 
 const BOOKING_SERVICE: &str = "booking service";
-
-const fn field(name: &'static str, json_type: &'static str, summary: &'static str) -> DataField {
-    DataField {
-        name,
-        json_type,
-        summary,
-    }
-}
-
-const BOOKING_DATA: &[DataField] = &[
-    field("id", "string", "The booking."),
-    field("title", "string", "What the booking is for."),
-    field(
-        "status",
-        "string",
-        "The booking's state after the event, such as `confirmed`.",
-    ),
-    field("startTime", "RFC 3339 string", "When it begins."),
-    field("endTime", "RFC 3339 string", "When it ends."),
-    field("attendeesCount", "integer", "How many people are expected."),
-    field(
-        "seriesId",
-        "string",
-        "The series that it is an occurrence of; absent where there is none.",
-    ),
-    field(
-        "invitation",
-        "object",
-        "What an invitation by mail needs, in the shape of iTIP (RFC 5546): `method` (`REQUEST` or `CANCEL`), `uid` and `sequence` (those of the calendar feeds), `summary`, `location`, `startTime`, `endTime`, `organizer` (`name`), `attendee` (`id`, `name`, `email`); absent where nothing changes in a calendar, as at check-in.",
-    ),
-];
-
-const WAITLIST_DATA: &[DataField] = &[
-    field(
-        "priority",
-        "integer",
-        "The higher, the sooner it is promoted.",
-    ),
-    field("position", "integer", "The place in the queue, from 1."),
-    field(
-        "desiredStartTime",
-        "RFC 3339 string",
-        "When the wanted booking would begin.",
-    ),
-    field(
-        "desiredEndTime",
-        "RFC 3339 string",
-        "When the wanted booking would end.",
-    ),
-    field(
-        "bookingId",
-        "string",
-        "The booking that a promotion led to, or that is held.",
-    ),
-    field(
-        "holdUntil",
-        "RFC 3339 string",
-        "Until when a promotion has to be accepted.",
-    ),
-    field("reason", "string", "Why the waiting has ended, in words."),
-];
-
-const CONFLICT_DATA: &[DataField] = &[
-    field(
-        "bookingId",
-        "string",
-        "The booking that could not stand beside the others.",
-    ),
-    field(
-        "conflictsWith",
-        "array of strings",
-        "The bookings that were there before.",
-    ),
-    field(
-        "startTime",
-        "RFC 3339 string",
-        "When the contested time begins.",
-    ),
-    field(
-        "endTime",
-        "RFC 3339 string",
-        "When the contested time ends.",
-    ),
-];
-
-const ANALYTICS_DATA: &[DataField] = &[
-    field(
-        "name",
-        "string",
-        "What was measured, such as `availability.searched`.",
-    ),
-    field(
-        "durationMs",
-        "integer",
-        "How long it took, in milliseconds.",
-    ),
-    field("outcome", "string", "How it ended, such as `ok`."),
-];
-
-const NOTIFICATION_DATA: &[DataField] = &[
-    field("title", "string", "The headline, one line."),
-    field("body", "string", "The text, plain."),
-    field(
-        "category",
-        "string",
-        "What it is about, in the recipient's preferences.",
-    ),
-    field(
-        "channels",
-        "array of strings",
-        "The channels to use; empty or absent is the recipient's own choice.",
-    ),
-];
-
-const USER_DATA: &[DataField] = &[
-    field("id", "string", "The user."),
-    field("email", "string", "The address for e-mail."),
-    field("displayName", "string", "The name that others see."),
-    field(
-        "timeZone",
-        "string",
-        "An IANA time zone, such as `Europe/Berlin`.",
-    ),
-    field("locale", "string", "A BCP 47 language tag, such as `de`."),
-];
-
-const RESOURCE_DATA: &[DataField] = &[
-    field("id", "string", "The resource."),
-    field("name", "string", "The name that people know it by."),
-    field("capacity", "integer", "How many people fit."),
-    field("kind", "string", "What it is, such as `room`."),
-];
 
 const fn booking(
     name: &'static str,
@@ -309,7 +183,7 @@ static KINDS: &[KindEntry] = &[
     ),
     conflict(
         "conflict.detected",
-        "A booking was asked for at a time that is taken.",
+        "A booking was asked for at a time that is taken, or one that stands lost its time because the resource was closed.",
     ),
     conflict("conflict.resolved", "A conflict exists no more."),
     KindEntry {

@@ -6,7 +6,6 @@ use serde::Serialize;
 use crate::error::WriteError;
 use crate::events;
 use crate::record::{BookingRecord, Resource};
-use crate::rfc3339;
 use crate::status::Status;
 use crate::telemetry::HoldEnded;
 use crate::waitlist::{self, Entry, EntryStatus};
@@ -21,21 +20,15 @@ struct WaitlistData<'a> {
     priority: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<i64>,
-    #[serde(with = "rfc3339", rename = "desiredStartTime")]
-    start_ms: i64,
-    #[serde(with = "rfc3339", rename = "desiredEndTime")]
-    end_ms: i64,
+    desired_start_time: String,
+    desired_end_time: String,
     attendees_count: i64,
     resource_name: &'a str,
     /// What is held; not what was held once.
     #[serde(skip_serializing_if = "Option::is_none")]
     booking_id: Option<&'a str>,
-    #[serde(
-        rename = "holdUntil",
-        serialize_with = "rfc3339::option::serialize",
-        skip_serializing_if = "Option::is_none"
-    )]
-    hold_until_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold_until: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -113,12 +106,14 @@ impl Work<'_> {
             title: &entry.title,
             priority: entry.priority,
             position: particulars.position,
-            start_ms: entry.start_ms,
-            end_ms: entry.end_ms,
+            desired_start_time: events::local(resource, entry.start_ms),
+            desired_end_time: events::local(resource, entry.end_ms),
             attendees_count: entry.attendees_count,
             resource_name: &resource.name,
             booking_id: entry.booking_id.as_deref().filter(|_| is_held),
-            hold_until_ms: particulars.hold_until_ms,
+            hold_until: particulars
+                .hold_until_ms
+                .map(|until_ms| events::local(resource, until_ms)),
             reason: particulars.reason,
         };
         let draft = events::draft(kind, self.now_ms, data)?

@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use carillon_booking::{Booking, BookingConfig, Clock, Surroundings};
 use carillon_events::Event;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row};
@@ -183,14 +183,25 @@ pub(crate) async fn connect(folder: &Path) -> SqliteConnection {
         .unwrap()
 }
 
+/// Everything that was told. Each field of it has to be in the catalogue.
 pub(crate) async fn events_in(folder: &Path) -> Vec<Event> {
-    sqlx::query("SELECT value FROM outbox ORDER BY seq")
+    let rows = sqlx::query("SELECT value FROM outbox ORDER BY seq")
         .fetch_all(&mut connect(folder).await)
         .await
-        .unwrap()
+        .unwrap();
+    let events = rows
         .iter()
-        .map(|row| carillon_events::decode(row.get::<&[u8], _>(0)).unwrap())
-        .collect()
+        .map(|row| carillon_events::decode(row.get::<&[u8], _>(0)).unwrap());
+    let events: Vec<Event> = events.collect();
+    for event in &events {
+        let entry = carillon_events::catalogue::find(event.kind.as_str()).unwrap();
+        let data: Map<String, Value> = serde_json::from_str(event.data.get()).unwrap();
+        for name in data.keys() {
+            let is_known = entry.data.iter().any(|field| field.name == name);
+            assert!(is_known, "{name} of {} is not in the catalogue", event.kind);
+        }
+    }
+    events
 }
 
 /// A wish for room-1 for an hour that begins this many hours after 2026-08-20T00:00:00Z.

@@ -294,3 +294,49 @@ async fn rules_that_allow_more_ask_those_who_wait() {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(running.stands(&entry).await.0, "promoted");
 }
+
+#[tokio::test]
+async fn events_give_times_as_the_clocks_at_the_resource_show_them() {
+    let running = Running::new().await;
+    let request = axum::http::Request::patch("/resources/room-1")
+        .header("content-type", "application/json")
+        .header("if-match", "*")
+        .body(axum::body::Body::from(
+            json!({ "timeZone": "Europe/Berlin" }).to_string(),
+        ))
+        .unwrap();
+    assert_eq!(running.send(request).await.status, 200);
+    let booked = running.book(&wish(9)).await;
+    running.join(&wait(2, 9)).await;
+    running.step(&booked, "cancel").await;
+    running.book(&wish(12)).await;
+    running.post("/bookings", &wish(12)).await.problem(409);
+    let events = running.events().await;
+    let told = |kind: &str, field: &str| -> Value {
+        let event = events.iter().rfind(|event| event.kind.as_str() == kind);
+        let data: Value = serde_json::from_str(event.unwrap().data.get()).unwrap();
+        data[field].clone()
+    };
+    for (kind, field, time) in [
+        (
+            "booking.cancelled",
+            "startTime",
+            "2026-08-20T11:00:00+02:00",
+        ),
+        (
+            "waitlist.promoted",
+            "desiredEndTime",
+            "2026-08-20T12:00:00+02:00",
+        ),
+        (
+            "waitlist.promoted",
+            "holdUntil",
+            "2026-08-19T12:15:00+02:00",
+        ),
+        ("conflict.detected", "endTime", "2026-08-20T15:00:00+02:00"),
+    ] {
+        assert_eq!(told(kind, field), time, "{kind}");
+    }
+    // The API speaks UTC to everybody.
+    assert_eq!(running.of(&booked, "startTime").await, time(9));
+}

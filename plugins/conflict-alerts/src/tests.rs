@@ -97,12 +97,13 @@ fn who_took_something_else_reads_what_they_have_and_who_moved_that_nothing_is_in
     let mut data = overlap();
     data["bookingId"] = json!("booking-48");
     data["resolvedOn"] = json!("room-2");
+    data["resolvedResourceName"] = json!("Borealis");
     data["resolvedStartTime"] = json!("2025-08-19T16:00:00Z");
     data["resolvedEndTime"] = json!("2025-08-19T18:00:00Z");
     for (resolved_by, expected) in [
         (
             "booking-49",
-            "Instead of room-1, 19 Aug 2025, 14:00–16:00 UTC, you have room-2, 19 Aug 2025, 16:00–18:00 UTC.",
+            "Instead of room-1, 19 Aug 2025, 14:00–16:00 UTC, you have Borealis, 19 Aug 2025, 16:00–18:00 UTC.",
         ),
         ("booking-48", "nothing stands in the way any more."),
     ] {

@@ -85,10 +85,13 @@ pub(crate) fn unavailable(resource_id: Option<&str>, resource: &ResourceData) ->
     }
 }
 
-/// The other booking that was made, where one was: `room-2, 19 Aug 2025, 14:00–16:00 UTC`.
+/// The other booking that was made, where one was: `Borealis, 19 Aug 2025, 14:00–16:00 UTC`.
 fn instead(conflict: &ConflictData) -> Option<String> {
     let is_other = conflict.resolved_by.is_some() && conflict.resolved_by != conflict.booking_id;
-    let place = conflict.resolved_on.as_deref().filter(|_| is_other)?;
+    let name = conflict.resolved_resource_name.as_deref();
+    let place = name
+        .or(conflict.resolved_on.as_deref())
+        .filter(|_| is_other)?;
     let when = time::show_span(
         conflict.resolved_start_time.as_deref(),
         conflict.resolved_end_time.as_deref(),

@@ -76,6 +76,8 @@ pub struct ConflictData {
     pub resolved_by: Option<String>,
     /// The resource of that booking.
     pub resolved_on: Option<String>,
+    /// What people call it.
+    pub resolved_resource_name: Option<String>,
     /// When that booking begins.
     pub resolved_start_time: Option<String>,
     /// When that booking ends.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
+use crate::changes::freed::GivenUp;
 use crate::changes::people::{Changed, seen};
 use crate::changes::step::Stepped;
 use crate::changes::waitlist::Ending;
@@ -163,9 +164,10 @@ impl Work<'_> {
             0 => {}
             bookings => return Ok(Cleared::Inside { bookings }),
         }
-        // Before the bookings: time that is freed goes to those who wait for it.
+        let mut given_up = GivenUp::default();
         for waiter in &waiters {
-            self.end_entry(waiter, Ending::Removed, reason).await?;
+            self.end_of_several(waiter, Ending::Removed, reason, &mut given_up)
+                .await?;
         }
         let mut cancelled = 0;
         // What was held for somebody who waited has gone with their entry.
@@ -176,7 +178,13 @@ impl Work<'_> {
             let resource = self.resource_of(&booking).await?;
             let id = booking.id.clone();
             match self
-                .step(booking, &resource, Step::Cancel, Some(reason))
+                .step_of_several(
+                    booking,
+                    &resource,
+                    Step::Cancel,
+                    Some(reason),
+                    &mut given_up,
+                )
                 .await?
             {
                 Stepped::Taken(_) => cancelled += 1,
@@ -187,6 +195,7 @@ impl Work<'_> {
                 }
             }
         }
+        self.freed(given_up).await?;
         Ok(Cleared::Done {
             bookings: cancelled,
             waiting: waiters.len(),

@@ -9,6 +9,7 @@ use sqlx::SqliteConnection;
 use crate::actor::Actor;
 use crate::changes::booking::{Access, Found, Obstructed, Refused};
 use crate::changes::edit::{Attempt, BookingEdit, Edited, Rewritten};
+use crate::changes::freed::GivenUp;
 use crate::changes::series::{NoPlace, Obstacle, Occurrence, Outcome};
 use crate::changes::step::Stepped;
 use crate::config::BookingConfig;
@@ -162,12 +163,14 @@ impl Work<'_> {
         for rewritten in &moved.rewritten {
             self.tell_rewritten(rewritten).await?;
         }
+        let mut given_up = GivenUp::default();
         for rewritten in &moved.rewritten {
-            self.leave_behind(rewritten).await?;
+            self.leave_behind(rewritten, &mut given_up).await?;
         }
         if !moved.rewritten.is_empty() {
             self.touch("series.updated", &series).await?;
         }
+        self.freed(given_up).await?;
         self.end_part().await?;
         Ok(ScopedEdited::Bookings(moved.bookings()))
     }
@@ -222,16 +225,27 @@ impl Work<'_> {
         if let Err(refusal) = named.status.take(Step::Cancel) {
             return Ok(ScopedCancelled::Refused(Stepped::Refused(refusal)));
         }
+        self.begin_part().await?;
         let mut cancelled = Vec::with_capacity(members.len());
+        let mut given_up = GivenUp::default();
         for member in members {
             let resource = self.resource_of(&member).await?;
             // The others can be called off: `members` takes none that cannot.
-            match self.step(member, &resource, Step::Cancel, None).await? {
+            let step = Step::Cancel;
+            match self
+                .step_of_several(member, &resource, step, None, &mut given_up)
+                .await?
+            {
                 Stepped::Taken(booking) => cancelled.push(booking),
-                other => return Ok(ScopedCancelled::Refused(other)),
+                other => {
+                    self.take_back_part().await?;
+                    return Ok(ScopedCancelled::Refused(other));
+                }
             }
         }
         self.touch("series.cancelled", &series).await?;
+        self.freed(given_up).await?;
+        self.end_part().await?;
         Ok(ScopedCancelled::Bookings(cancelled))
     }
 

@@ -279,7 +279,8 @@ impl Work<'_> {
                 self.resolve_closed(&booking).await?;
             }
         }
-        self.ask_waiting(resource_id, closure.interval).await?;
+        self.ask_waiting(resource_id, vec![closure.interval])
+            .await?;
         Ok(true)
     }
 

@@ -10,6 +10,7 @@ mod crash;
 mod crowd;
 mod double_booking;
 mod embedded_broker;
+mod freed;
 mod history;
 mod limits;
 mod log;

@@ -17,7 +17,8 @@ impl Running {
             .await
     }
 
-    async fn series(&self, wanted: &Value) -> Vec<String> {
+    /// Makes a series: the ids of its occurrences.
+    pub(crate) async fn series(&self, wanted: &Value) -> Vec<String> {
         let answer = self.post("/series", wanted).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
         let report = answer.json();
@@ -28,7 +29,13 @@ impl Running {
         ids.map(str::to_owned).collect()
     }
 
-    async fn patch_scope(&self, id: &str, scope: &str, if_match: &str, patch: &Value) -> Answer {
+    pub(crate) async fn patch_scope(
+        &self,
+        id: &str,
+        scope: &str,
+        if_match: &str,
+        patch: &Value,
+    ) -> Answer {
         let request = Request::patch(format!("/bookings/{id}?scope={scope}"))
             .header("content-type", "application/json")
             .header("if-match", if_match)

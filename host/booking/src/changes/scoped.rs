@@ -7,14 +7,15 @@ use jiff::tz::TimeZone;
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
-use crate::changes::booking::{Access, Found, Obstructed, Refused};
+use crate::changes::booking::{Access, Found, NotPlaced, Obstructed, Refused, not_placed};
 use crate::changes::edit::{Attempt, BookingEdit, Edited, Rewritten};
 use crate::changes::freed::GivenUp;
 use crate::changes::series::{NoPlace, Obstacle, Occurrence, Outcome};
 use crate::changes::step::Stepped;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
-use crate::record::BookingRecord;
+use crate::place;
+use crate::record::{BookingRecord, Resource};
 use crate::recurrence::{moment_or_after, wall_clock};
 use crate::series::{Scope, SeriesRecord, occurrences_from, series};
 use crate::status::{Status, Step};
@@ -128,13 +129,12 @@ impl Work<'_> {
             return Ok(ScopedEdited::Refused(Edited::Final(named.status)));
         }
         let shift = Shift::of(named, edit, &series);
-        // Whoever moves back in time begins with the first, whoever moves ahead with the last: then
-        // none moves into the place of another one that is still to move.
         members.sort_by_key(|member| member.start_ms);
-        if shift.is_later() {
-            members.reverse();
-        }
         self.begin_part().await?;
+        // All leave their places before the first takes a new one: none is in the way of another.
+        for member in &members {
+            self.lift(member).await?;
+        }
         let mut moved = Moved::default();
         for member in members {
             let resource = self.resource_of(&member).await?;
@@ -154,7 +154,6 @@ impl Work<'_> {
                 return Ok(ScopedEdited::Refused(why));
             }
         }
-        moved.in_order();
         if moved.reports.iter().any(|report| report.obstacle.is_some()) {
             self.take_back_part().await?;
             let no_place = self.no_place(moved.reports, moved.obstructed).await?;
@@ -187,8 +186,14 @@ impl Work<'_> {
                 moved.rewritten.push(*rewritten);
             }
             Attempt::Same(booking) => {
-                moved.reports.push(possible(&booking));
-                moved.same.push(booking);
+                let placed = place::update(self.connection, &booking).await?;
+                if let Some(reason) = not_placed(placed) {
+                    let resource = self.resource_of(&booking).await?;
+                    self.note_no_place(booking, resource, reason, moved).await?;
+                } else {
+                    moved.reports.push(possible(&booking));
+                    moved.same.push(booking);
+                }
             }
             Attempt::Refused {
                 why: Edited::Refused(Refused::Rule(broken)),
@@ -200,18 +205,40 @@ impl Work<'_> {
             Attempt::Refused { why, .. } => return Ok(Some(why)),
             Attempt::NoPlace(no_place) => {
                 let (booking, resource, placed) = *no_place;
-                let in_the_way = self.in_the_way(&booking, &resource).await?;
-                let obstacle = Obstacle::of_others(placed, &in_the_way);
-                moved.reports.push(without_place(&booking, obstacle));
-                moved.obstructed.push(Obstructed {
-                    booking,
-                    resource,
-                    placed,
-                    in_the_way,
-                });
+                self.note_no_place(booking, resource, placed, moved).await?;
             }
         }
         Ok(None)
+    }
+
+    async fn note_no_place(
+        &mut self,
+        booking: BookingRecord,
+        resource: Resource,
+        placed: NotPlaced,
+        moved: &mut Moved,
+    ) -> Result<(), WriteError> {
+        let in_the_way = self.in_the_way(&booking, &resource).await?;
+        let obstacle = Obstacle::of_others(placed, &in_the_way);
+        moved.reports.push(without_place(&booking, obstacle));
+        moved.obstructed.push(Obstructed {
+            booking,
+            resource,
+            placed,
+            in_the_way,
+        });
+        Ok(())
+    }
+
+    /// Takes an occurrence off its place, without a word, until it is written anew in the same part.
+    async fn lift(&mut self, member: &BookingRecord) -> Result<(), WriteError> {
+        let lifted = BookingRecord {
+            status: Status::Cancelled,
+            blocked_until_ms: None,
+            ..member.clone()
+        };
+        place::update(self.connection, &lifted).await?;
+        Ok(())
     }
 
     async fn cancel_scoped(
@@ -313,14 +340,6 @@ struct Moved {
 }
 
 impl Moved {
-    /// In the order of time, whatever the order in which they were moved.
-    fn in_order(&mut self) {
-        self.reports.sort_by_key(|report| report.interval);
-        self.rewritten
-            .sort_by_key(|rewritten| rewritten.booking.start_ms);
-        self.obstructed.sort_by_key(|one| one.booking.start_ms);
-    }
-
     fn bookings(self) -> Vec<BookingRecord> {
         let rewritten = self.rewritten.into_iter().map(|one| one.booking);
         let mut bookings: Vec<BookingRecord> = rewritten.chain(self.same).collect();
@@ -374,10 +393,6 @@ impl Shift {
         };
         let by = is_moved.then(shift).flatten();
         Self { zone, by }
-    }
-
-    fn is_later(&self) -> bool {
-        self.by.is_some_and(|(shift, _)| shift.is_positive())
     }
 
     /// The change for another occurrence.

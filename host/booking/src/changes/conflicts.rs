@@ -3,11 +3,14 @@
 use carillon_events::Topic;
 
 use crate::alternatives::Alternative;
+use crate::changes::freed::GivenUp;
+use crate::changes::step::Stepped;
 use crate::error::WriteError;
 use crate::events;
 use crate::interval::Interval;
 use crate::queries;
 use crate::record::{BookingRecord, Resource};
+use crate::status::{Status, Step};
 use crate::work::Work;
 
 /// A booking that has no place, and why.
@@ -94,6 +97,51 @@ impl Work<'_> {
         let draft = events::of_resolved_conflict(conflict, instead, self.now_ms)?;
         self.tell(Topic::ConflictEvents, &conflict.booking_id, draft)
             .await
+    }
+
+    /// The booking that a conflict is about gives up its time, where it still has it, since another
+    /// one is made instead.
+    pub(super) async fn give_way(
+        &mut self,
+        conflict: &OpenConflict,
+        given_up: &mut GivenUp,
+    ) -> Result<(), WriteError> {
+        let before = queries::booking(&mut *self.connection, &conflict.booking_id).await?;
+        let Some(before) = before else {
+            return Ok(());
+        };
+        let step = match before.status {
+            Status::Pending | Status::Confirmed => Step::Cancel,
+            Status::CheckedIn => Step::CheckOut,
+            _ => return Ok(()),
+        };
+        let resource = self.resource_of(&before).await?;
+        let reason = "another booking was made instead";
+        let stepped = self
+            .step_alone(before.clone(), &resource, step, Some(reason))
+            .await?;
+        if let Stepped::Taken(_) = stepped {
+            given_up.add(&before);
+        }
+        Ok(())
+    }
+
+    /// Resolves a conflict by a booking that was made for it, and with it what else the booking was
+    /// in conflict with that gave way.
+    pub(super) async fn resolve_instead(
+        &mut self,
+        conflict: &OpenConflict,
+        instead: &BookingRecord,
+    ) -> Result<(), WriteError> {
+        let open: Vec<OpenConflict> =
+            sqlx::query_as("SELECT * FROM conflicts WHERE booking_id = ? AND resolved_ms IS NULL")
+                .bind(&conflict.booking_id)
+                .fetch_all(&mut *self.connection)
+                .await?;
+        for conflict in open {
+            self.resolve_conflict(&conflict, instead).await?;
+        }
+        Ok(())
     }
 
     /// Resolves what a booking that stands was in conflict with, once it was moved or has ended.

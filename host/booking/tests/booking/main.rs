@@ -5,6 +5,7 @@
 mod api;
 mod availability;
 mod calendars;
+mod conflicts;
 mod core;
 mod crash;
 mod crowd;

@@ -15,7 +15,7 @@ fn closure(from: u32, to: u32) -> Value {
 
 impl Running {
     /// Closes room-1 and answers the id and the bookings that are affected.
-    async fn close(&self, from: u32, to: u32) -> (String, Vec<String>) {
+    pub(crate) async fn close(&self, from: u32, to: u32) -> (String, Vec<String>) {
         let made = self.post(PATH, &closure(from, to)).await;
         assert_eq!(made.status, 201, "{}", made.text);
         let made = made.json();

@@ -1,0 +1,119 @@
+//! Conflicts from when they are told until they are over, and what the record keeps of them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::resources::data;
+use crate::running::{Running, connect, time, wish};
+use crate::series::mondays;
+use crate::waitlist::wait;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Running {
+    /// The conflict that was told last.
+    async fn last_conflict(&self) -> String {
+        let events = self.events().await;
+        let told = events
+            .iter()
+            .rev()
+            .find(|event| event.kind.as_str() == "conflict.detected");
+        data(told.unwrap())["conflictId"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    async fn open_conflicts(&self) -> i64 {
+        self.look("SELECT count(*) FROM conflicts WHERE resolved_ms IS NULL")
+            .await
+    }
+}
+
+/// user-2 asks for what user-1 has.
+fn wish_of_another(hour: u32) -> Value {
+    let mut wanted = wish(hour);
+    wanted["userId"] = json!("user-2");
+    wanted
+}
+
+#[tokio::test]
+async fn whoever_books_instead_gives_up_the_booking_that_was_in_conflict() {
+    let running = Running::new().await;
+    let mut long = wish(8);
+    long["endTime"] = json!(time(10));
+    let closed = running.book(&long).await;
+    let waiting = running.join(&wait(3, 8)).await;
+    running.close(9, 14).await;
+    running.close(9, 10).await;
+    let conflict = running.last_conflict().await;
+
+    // Where there is no place everything is as it was.
+    let mut taken = wish_of_another(9);
+    taken["resourceId"] = json!("room-2");
+    running.book(&taken).await;
+    let told = running.events().await.len();
+    let mut instead = wish(9);
+    instead["resourceId"] = json!("room-2");
+    instead["conflictId"] = json!(conflict);
+    let refused = running.post("/bookings", &instead).await.problem(409);
+    assert_eq!(running.status(&closed).await, "confirmed");
+    assert_eq!(running.stands(&waiting).await.0, "waiting");
+    assert_eq!(running.events().await.len(), told + 1);
+    assert_eq!(running.open_conflicts().await, 3);
+
+    // What was refused is about the same booking, whichever of its conflicts is named.
+    instead["conflictId"] = refused["conflictId"].clone();
+    instead["resourceId"] = json!("room-3");
+    let id = running.book(&instead).await;
+    assert_eq!(running.status(&closed).await, "cancelled");
+    assert_eq!(
+        running.last_kinds(6).await,
+        [
+            "booking.cancelled",
+            "booking.created",
+            "conflict.resolved",
+            "conflict.resolved",
+            "conflict.resolved",
+            "waitlist.promoted"
+        ]
+    );
+    let events = running.events().await;
+    for resolved in &events[events.len() - 4..events.len() - 1] {
+        assert_eq!(resolved.subject_id.as_deref(), Some(closed.as_str()));
+        assert_eq!(data(resolved)["resolvedBy"], id);
+    }
+    assert_eq!(running.stands(&waiting).await.0, "promoted");
+}
+
+#[tokio::test]
+async fn who_books_instead_may_stay_within_the_time_that_they_had() {
+    let running = Running::new().await;
+    let mut long = wish(8);
+    long["endTime"] = json!(time(10));
+    let closed = running.book(&long).await;
+    running.close(9, 14).await;
+    let mut instead = wish(8);
+    instead["conflictId"] = json!(running.last_conflict().await);
+    let id = running.book(&instead).await;
+    assert_eq!(running.status(&closed).await, "cancelled");
+    assert_eq!(running.status(&id).await, "confirmed");
+    assert_eq!(running.open_conflicts().await, 0);
+}
+
+#[tokio::test]
+async fn whose_people_are_inside_checks_them_out_by_booking_instead() {
+    let running = Running::new().await;
+    let id = running.book(&wish(9)).await;
+    running.step(&id, "check-in").await;
+    running.close(9, 14).await;
+    let mut instead = wish(9);
+    instead["resourceId"] = json!("room-2");
+    instead["conflictId"] = json!(running.last_conflict().await);
+    running.book(&instead).await;
+    assert_eq!(running.status(&id).await, "checked_out");
+    assert_eq!(running.open_conflicts().await, 0);
+}

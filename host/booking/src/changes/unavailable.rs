@@ -1,5 +1,6 @@
 //! Times at which a resource cannot be used. What was booked before stays, and its people hear of the
 //! conflict; whoever moves or calls off has resolved it, and so has whoever opens the resource again.
+//! What is only held for somebody ends.
 
 use std::sync::Arc;
 
@@ -10,13 +11,17 @@ use sqlx::SqliteConnection;
 use crate::actor::Actor;
 use crate::alternatives::{Alternative, Wanted};
 use crate::changes::conflicts::{NewConflict, OpenConflict};
+use crate::changes::freed::GivenUp;
+use crate::changes::waitlist::Ending;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::events;
 use crate::interval::Interval;
 use crate::queries;
 use crate::record::{BookingRecord, Resource};
+use crate::status::Status;
 use crate::unavailability::Unavailability;
+use crate::waitlist;
 use crate::work::{Subject, Work};
 use crate::writer::Change;
 
@@ -151,6 +156,17 @@ impl Work<'_> {
             created_ms: self.now_ms,
         };
         self.add_closure(&closure, &resource).await?;
+        let reason = format!(
+            "{} cannot be used at that time: {}",
+            resource.name, closure.reason
+        );
+        let (held, affected): (Vec<BookingRecord>, Vec<BookingRecord>) = affected
+            .into_iter()
+            .partition(|booking| booking.status == Status::Held);
+        let mut given_up = GivenUp::default();
+        for booking in &held {
+            self.end_held(booking, &reason, &mut given_up).await?;
+        }
         for (place, booking) in affected.iter().enumerate() {
             let alternatives = match place < MAX_SUGGESTED_TO {
                 true => self.instead_of(booking, &resource).await?,
@@ -164,16 +180,31 @@ impl Work<'_> {
                 conflicts_with: &[],
                 taken: &[closure.interval],
                 alternatives: &alternatives,
-                reason: &format!(
-                    "{} cannot be used at that time: {}",
-                    resource.name, closure.reason
-                ),
+                reason: &reason,
             })
             .await?;
             self.mark_cause(&conflict_id, &closure.id).await?;
         }
+        self.freed(given_up).await?;
         let affected = affected.into_iter().map(|booking| booking.id).collect();
         Ok(Closed::Done { closure, affected })
+    }
+
+    /// Ends the waiting of whom a booking is held for: they were told that they may have a time that
+    /// nobody can have now. What is left of it is for others.
+    async fn end_held(
+        &mut self,
+        held: &BookingRecord,
+        reason: &str,
+        given_up: &mut GivenUp,
+    ) -> Result<(), WriteError> {
+        let entry = waitlist::entry_of_booking(&mut *self.connection, &held.id)
+            .await?
+            .ok_or_else(|| {
+                WriteError::Database(format!("booking {} is held for nobody", held.id))
+            })?;
+        self.end_of_several(&entry, Ending::Expired, reason, given_up)
+            .await
     }
 
     /// The bookings that are to come and meet the time; one more than are affected at once.

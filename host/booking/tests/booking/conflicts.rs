@@ -117,3 +117,35 @@ async fn whose_people_are_inside_checks_them_out_by_booking_instead() {
     assert_eq!(running.status(&id).await, "checked_out");
     assert_eq!(running.open_conflicts().await, 0);
 }
+
+#[tokio::test]
+async fn what_is_held_for_somebody_ends_with_the_closing_and_is_no_conflict() {
+    let running = Running::new().await;
+    let mut long = wish(9);
+    long["endTime"] = json!(time(11));
+    let standing = running.book(&long).await;
+    let mut wanted = wait(2, 9);
+    wanted["endTime"] = json!(time(11));
+    wanted["priority"] = json!(10);
+    let held = running.join(&wanted).await;
+    let rest = running.join(&wait(3, 10)).await;
+    running.step(&standing, "cancel").await;
+    assert_eq!(running.stands(&held).await.0, "promoted");
+
+    let (_, affected) = running.close(9, 10).await;
+    assert_eq!(affected, Vec::<String>::new());
+    assert_eq!(
+        running.last_kinds(3).await,
+        [
+            "resource.unavailable",
+            "waitlist.expired",
+            "waitlist.promoted"
+        ]
+    );
+    let events = running.events().await;
+    let reason = data(&events[events.len() - 2])["reason"].clone();
+    assert!(reason.to_string().contains("heating"), "{reason}");
+    assert_eq!(running.stands(&held).await.0, "expired");
+    assert_eq!(running.stands(&rest).await.0, "promoted");
+    running.accept(&held).await.problem(409);
+}

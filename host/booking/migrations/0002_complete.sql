@@ -218,6 +218,8 @@ CREATE TABLE conflicts (
 ) STRICT;
 
 CREATE INDEX conflicts_by_booking ON conflicts (booking_id) WHERE resolved_ms IS NULL;
+CREATE INDEX conflicts_by_closure ON conflicts (unavailability_id)
+    WHERE resolved_ms IS NULL AND unavailability_id IS NOT NULL;
 CREATE INDEX conflicts_by_age ON conflicts (created_ms);
 
 -- What a request with an Idempotency-Key was answered.

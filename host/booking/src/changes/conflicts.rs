@@ -144,27 +144,25 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Resolves what a booking that stands was in conflict with, once it was moved or has ended.
-    /// One that was only cut short may still stand where its resource cannot be used.
+    /// Resolves what a booking that stands was in conflict with, once it was moved or has ended. A
+    /// time at which its resource cannot be used is a conflict as long as the booking meets it.
     pub(crate) async fn resolve_conflicts_of(
         &mut self,
         booking: &BookingRecord,
     ) -> Result<(), WriteError> {
-        let is_closed = booking.status.holds_its_time()
-            && !queries::unavailable(
-                &mut *self.connection,
-                &booking.resource_id,
-                booking.interval(),
-                1,
-            )
-            .await?
-            .is_empty();
         let open: Vec<OpenConflict> = sqlx::query_as(
             "SELECT * FROM conflicts
-             WHERE booking_id = ? AND resolved_ms IS NULL AND (unavailability_id IS NULL OR NOT ?)",
+             WHERE booking_id = ?1 AND resolved_ms IS NULL
+               AND NOT (?2 AND EXISTS (
+                   SELECT 1 FROM unavailabilities AS closed
+                   WHERE closed.id = conflicts.unavailability_id AND closed.resource_id = ?3
+                     AND closed.end_ms > ?4 AND closed.start_ms < ?5))",
         )
         .bind(&booking.id)
-        .bind(is_closed)
+        .bind(booking.status.holds_its_time())
+        .bind(&booking.resource_id)
+        .bind(booking.start_ms)
+        .bind(booking.end_ms)
         .fetch_all(&mut *self.connection)
         .await?;
         for conflict in open {

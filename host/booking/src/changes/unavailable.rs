@@ -301,15 +301,7 @@ impl Work<'_> {
             .resource(resource_id)
             .subject(resource_id);
         self.tell(Topic::ResourceEvents, resource_id, draft).await?;
-        // No more of them than when it was closed: none could be added since.
-        for booking in self.affected(resource_id, closure.interval).await? {
-            let others =
-                queries::unavailable(&mut *self.connection, resource_id, booking.interval(), 1)
-                    .await?;
-            if others.is_empty() {
-                self.resolve_closed(&booking).await?;
-            }
-        }
+        self.resolve_closed(id).await?;
         self.ask_waiting(resource_id, vec![closure.interval])
             .await?;
         Ok(true)
@@ -325,17 +317,21 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Resolves the conflicts of a booking with times at which its resource could not be used.
-    async fn resolve_closed(&mut self, booking: &BookingRecord) -> Result<(), WriteError> {
+    /// Resolves the conflicts of bookings to come with a time at which the resource could not be
+    /// used. No more of them than when it was closed: none was added since.
+    async fn resolve_closed(&mut self, unavailability_id: &str) -> Result<(), WriteError> {
         let open: Vec<OpenConflict> = sqlx::query_as(
-            "SELECT * FROM conflicts
-             WHERE booking_id = ? AND resolved_ms IS NULL AND unavailability_id IS NOT NULL",
+            "SELECT * FROM conflicts WHERE unavailability_id = ? AND resolved_ms IS NULL
+             ORDER BY start_ms, id",
         )
-        .bind(&booking.id)
+        .bind(unavailability_id)
         .fetch_all(&mut *self.connection)
         .await?;
         for conflict in open {
-            self.resolve_conflict(&conflict, booking).await?;
+            let booking = queries::booking(&mut *self.connection, &conflict.booking_id).await?;
+            if let Some(booking) = booking.filter(|booking| booking.end_ms > self.now_ms) {
+                self.resolve_conflict(&conflict, &booking).await?;
+            }
         }
         Ok(())
     }

@@ -149,3 +149,24 @@ async fn what_is_held_for_somebody_ends_with_the_closing_and_is_no_conflict() {
     assert_eq!(running.stands(&rest).await.0, "promoted");
     running.accept(&held).await.problem(409);
 }
+
+#[tokio::test]
+async fn a_booking_in_two_closed_times_leaves_the_conflict_with_each_of_them_by_itself() {
+    let running = Running::new().await;
+    let mut long = wish(9);
+    long["endTime"] = json!(time(12));
+    let id = running.book(&long).await;
+    running.close(8, 10).await;
+    running.close(11, 13).await;
+    let later = running.last_conflict().await;
+    let shorter = json!({ "endTime": time(11) });
+    assert_eq!(running.patch(&id, "*", &shorter).await.status, 200);
+    let events = running.events().await;
+    let resolved = events.last().unwrap();
+    assert_eq!(resolved.kind.as_str(), "conflict.resolved");
+    assert_eq!(data(resolved)["conflictId"], later);
+    assert_eq!(running.open_conflicts().await, 1);
+    let away = json!({ "startTime": time(10), "endTime": time(11) });
+    assert_eq!(running.patch(&id, "*", &away).await.status, 200);
+    assert_eq!(running.open_conflicts().await, 0);
+}

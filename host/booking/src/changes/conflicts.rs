@@ -3,6 +3,7 @@
 use carillon_events::Topic;
 
 use crate::alternatives::Alternative;
+use crate::changes::booking::NewBooking;
 use crate::changes::freed::GivenUp;
 use crate::changes::step::Stepped;
 use crate::error::WriteError;
@@ -12,6 +13,16 @@ use crate::queries;
 use crate::record::{BookingRecord, Resource};
 use crate::status::{Status, Step};
 use crate::work::Work;
+
+/// How long a conflict can be named after the end of the time that was wanted, in milliseconds: 30
+/// days. Then it is forgotten, resolved or not; the audit record keeps it.
+pub(crate) const KEPT_CONFLICTS_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// How many conflicts are forgotten at once.
+const FORGET_ROWS: i64 = 500;
+
+/// How many refusals of one time a booking of it resolves; each is an event of its own.
+const MAX_RESOLVED: i64 = 100;
 
 /// A booking that has no place, and why.
 pub(crate) struct NewConflict<'a> {
@@ -66,20 +77,23 @@ impl Work<'_> {
         self.tell(Topic::ConflictEvents, &booking.id, draft).await
     }
 
-    /// An open conflict of this user.
-    pub(crate) async fn open_conflict(
+    /// The conflict that a new booking names, if it names any: an open one of its user. `None` where
+    /// there is no such conflict.
+    pub(super) async fn named_conflict(
         &mut self,
-        id: &str,
-        user_id: &str,
-    ) -> Result<Option<OpenConflict>, WriteError> {
+        new: &NewBooking,
+    ) -> Result<Option<Option<OpenConflict>>, WriteError> {
+        let Some(id) = &new.conflict_id else {
+            return Ok(Some(None));
+        };
         let conflict = sqlx::query_as(
             "SELECT * FROM conflicts WHERE id = ? AND user_id = ? AND resolved_ms IS NULL",
         )
         .bind(id)
-        .bind(user_id)
+        .bind(&new.user_id)
         .fetch_optional(&mut *self.connection)
         .await?;
-        Ok(conflict)
+        Ok(conflict.map(Some))
     }
 
     /// Notes that a conflict is over, and by which booking, and tells of it.
@@ -142,6 +156,45 @@ impl Work<'_> {
             self.resolve_conflict(&conflict, instead).await?;
         }
         Ok(())
+    }
+
+    /// Resolves what somebody was refused who has got that very time after all, without a word of the
+    /// conflict.
+    pub(super) async fn resolve_wanted(
+        &mut self,
+        booking: &BookingRecord,
+    ) -> Result<(), WriteError> {
+        let open: Vec<OpenConflict> = sqlx::query_as(
+            "SELECT * FROM conflicts
+             WHERE user_id = ? AND resource_id = ? AND start_ms = ? AND end_ms = ?
+               AND resolved_ms IS NULL AND unavailability_id IS NULL
+             ORDER BY id LIMIT ?",
+        )
+        .bind(&booking.user_id)
+        .bind(&booking.resource_id)
+        .bind(booking.start_ms)
+        .bind(booking.end_ms)
+        .bind(MAX_RESOLVED)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for conflict in open {
+            self.resolve_conflict(&conflict, booking).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets conflicts that were kept long enough, a bounded number; answers how many.
+    pub(super) async fn forget_conflicts(&mut self) -> Result<u64, WriteError> {
+        let forgotten = sqlx::query(
+            "DELETE FROM conflicts WHERE id IN (
+                 SELECT id FROM conflicts WHERE end_ms <= ? ORDER BY end_ms LIMIT ?
+             )",
+        )
+        .bind(self.now_ms.saturating_sub(KEPT_CONFLICTS_MS))
+        .bind(FORGET_ROWS)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(forgotten.rows_affected())
     }
 
     /// Resolves what a booking that stands was in conflict with, once it was moved or has ended. A

@@ -61,12 +61,8 @@ impl Work<'_> {
         {
             return Ok(Created::Refused(Refused::NoUser));
         }
-        let conflict = match &new.conflict_id {
-            None => None,
-            Some(id) => match self.open_conflict(id, &new.user_id).await? {
-                Some(conflict) => Some(conflict),
-                None => return Ok(Created::Refused(Refused::NoConflict)),
-            },
+        let Some(conflict) = self.named_conflict(new).await? else {
+            return Ok(Created::Refused(Refused::NoConflict));
         };
         if let Err(refused) = self.check(&resource, new.interval, new.attendees_count) {
             return Ok(Created::Refused(refused));
@@ -95,6 +91,7 @@ impl Work<'_> {
         if let Some(conflict) = &conflict {
             self.resolve_instead(conflict, &booking).await?;
         }
+        self.resolve_wanted(&booking).await?;
         self.freed(given_up).await?;
         self.end_part().await?;
         Ok(Created::Booked(booking))

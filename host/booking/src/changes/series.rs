@@ -10,6 +10,8 @@ use crate::actor::Actor;
 use crate::changes::booking::{
     InTheWay, NewBooking, NotPlaced, Obstructed, Refused, Taken, not_placed,
 };
+use crate::changes::conflicts::OpenConflict;
+use crate::changes::freed::GivenUp;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::interval::Interval;
@@ -180,8 +182,15 @@ impl Work<'_> {
             let buffer_minutes = resource.rules.buffer_minutes;
             return Ok(SeriesCreated::OverlapsItself { buffer_minutes });
         }
+        let Some(conflict) = self.named_conflict(first).await? else {
+            return Ok(SeriesCreated::Refused(Refused::NoConflict));
+        };
         let series = new.record(self.now_ms);
         self.begin_part().await?;
+        let mut given_up = GivenUp::default();
+        if let Some(conflict) = &conflict {
+            self.give_way(conflict, &mut given_up).await?;
+        }
         self.add_series(&series).await?;
         let mut occurrences = Vec::with_capacity(new.expansion.starts.len());
         let mut obstructed = Vec::new();
@@ -204,7 +213,11 @@ impl Work<'_> {
                 self.no_place(occurrences, obstructed).await?,
             ));
         }
+        if let Some(conflict) = &conflict {
+            self.resolve_by_series(conflict, &occurrences).await?;
+        }
         self.tell_skipped(&mut occurrences, obstructed).await?;
+        self.freed(given_up).await?;
         self.end_part().await?;
         Ok(SeriesCreated::Made {
             series,
@@ -259,6 +272,7 @@ impl Work<'_> {
         }
         let placed = self.add(&booking, resource).await?;
         let Some(placed) = not_placed(placed) else {
+            self.resolve_wanted(&booking).await?;
             return Ok(Occurrence {
                 interval,
                 outcome: Outcome::Booked,
@@ -277,6 +291,20 @@ impl Work<'_> {
             in_the_way,
         });
         Ok(occurrence)
+    }
+
+    /// Resolves the conflict that a series names by the first occurrence that it has.
+    async fn resolve_by_series(
+        &mut self,
+        conflict: &OpenConflict,
+        occurrences: &[Occurrence],
+    ) -> Result<(), WriteError> {
+        let first = occurrences.iter().find_map(|one| one.booking_id.as_deref());
+        let Some(first) = first else { return Ok(()) };
+        match queries::booking(&mut *self.connection, first).await? {
+            Some(booking) => self.resolve_instead(conflict, &booking).await,
+            None => Ok(()),
+        }
     }
 
     /// Tells a conflict for each occurrence whose time is taken.

@@ -170,3 +170,88 @@ async fn a_booking_in_two_closed_times_leaves_the_conflict_with_each_of_them_by_
     assert_eq!(running.patch(&id, "*", &away).await.status, 200);
     assert_eq!(running.open_conflicts().await, 0);
 }
+
+#[tokio::test]
+async fn a_conflict_is_over_when_its_very_time_is_booked_or_accepted_after_all() {
+    let running = Running::new().await;
+    let standing = running.book(&wish(9)).await;
+    running
+        .post("/bookings", &wish_of_another(9))
+        .await
+        .problem(409);
+    let mut third = wish(9);
+    third["userId"] = json!("user-3");
+    running.post("/bookings", &third).await.problem(409);
+    let waiting = running.join(&wait(3, 9)).await;
+    // Others' bookings, and other times, are not what was wanted.
+    running.book(&wish_of_another(10)).await;
+    assert_eq!(running.open_conflicts().await, 2);
+    running.step(&standing, "cancel").await;
+    assert_eq!(running.open_conflicts().await, 2);
+    assert_eq!(running.accept(&waiting).await.status, 200);
+    assert_eq!(
+        running.last_kinds(2).await,
+        ["booking.created", "conflict.resolved"]
+    );
+    assert_eq!(running.open_conflicts().await, 1);
+    let entry = running.get(&waiting).await.json();
+    let accepted = entry["bookingId"].as_str().unwrap();
+    running.step(accepted, "cancel").await;
+    let id = running.book(&wish_of_another(9)).await;
+    assert_eq!(running.open_conflicts().await, 0);
+    let events = running.events().await;
+    assert_eq!(data(events.last().unwrap())["resolvedBy"], id);
+}
+
+#[tokio::test]
+async fn a_series_resolves_the_conflict_that_it_names_and_those_of_its_times() {
+    let running = Running::new().await;
+    let mut taken = wish(9);
+    taken["startTime"] = json!("2026-10-19T09:00:00Z");
+    taken["endTime"] = json!("2026-10-19T10:00:00Z");
+    taken["userId"] = json!("user-2");
+    let taken = running.book(&taken).await;
+    let mut wanted = mondays("2026-10-12", "UTC", "refuse");
+    let conflict = running.post("/series", &wanted).await.problem(409)["conflictId"].clone();
+    // The same rule an hour later.
+    wanted["startTime"] = json!("2026-10-12T10:00:00");
+    wanted["endTime"] = json!("2026-10-12T11:00:00");
+    wanted["conflictId"] = conflict;
+    let mut stranger = wanted.clone();
+    stranger["userId"] = json!("user-3");
+    let unknown = running.post("/series", &stranger).await.problem(400);
+    assert_eq!(unknown["type"], "urn:carillon:problem:unknown-conflict");
+    let ids = running.series(&wanted).await;
+    let events = running.events().await;
+    let resolved = events.last().unwrap();
+    assert_eq!(resolved.kind.as_str(), "conflict.resolved");
+    assert_eq!(data(resolved)["resolvedBy"], ids[0]);
+    assert_eq!(running.open_conflicts().await, 0);
+
+    let again = mondays("2026-10-12", "UTC", "refuse");
+    running.post("/series", &again).await.problem(409);
+    assert_eq!(running.open_conflicts().await, 1);
+    running.step(&taken, "cancel").await;
+    running.series(&again).await;
+    assert_eq!(running.open_conflicts().await, 0);
+}
+
+#[tokio::test]
+async fn conflicts_are_forgotten_a_month_after_the_time_that_was_wanted() {
+    let running = Running::new().await;
+    running.book(&wish(9)).await;
+    running
+        .post("/bookings", &wish_of_another(9))
+        .await
+        .problem(409);
+    let all = "SELECT count(*) FROM conflicts";
+    // From 2026-08-19T10:00Z on: the time that was wanted ends a day later at the same hour.
+    running
+        .clock
+        .forward(30 * DAY + DAY - Duration::from_millis(1));
+    running.booking.sweep_once().await.unwrap();
+    assert_eq!(running.look(all).await, 1);
+    running.clock.forward(Duration::from_millis(1));
+    running.booking.sweep_once().await.unwrap();
+    assert_eq!(running.look(all).await, 0);
+}

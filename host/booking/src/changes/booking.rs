@@ -269,6 +269,7 @@ impl Work<'_> {
             resource,
             interval: refused.interval(),
             attendees_count: refused.attendees_count,
+            booking_id: &refused.id,
         };
         Ok(wanted.alternatives(self.connection, self.now_ms).await?)
     }

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
-use crate::alternatives::{Alternative, Wanted};
 use crate::changes::conflicts::{NewConflict, OpenConflict};
 use crate::changes::freed::GivenUp;
 use crate::changes::waitlist::Ending;
@@ -29,9 +28,9 @@ use crate::writer::Change;
 /// everybody else's changes wait for it.
 pub(crate) const MAX_AFFECTED: usize = 1_000;
 
-/// To how many of them, the first, other times and resources are suggested: looking for them takes a
-/// hundred times as long as telling.
-const MAX_SUGGESTED_TO: usize = 100;
+/// To how many of them, the first, other times and resources are suggested: looking for them takes
+/// many times as long as telling, and everybody else's changes wait for it.
+const MAX_SUGGESTED_TO: usize = 20;
 
 /// Asks that a resource cannot be used for a time. The values have been checked.
 pub(crate) struct Close {
@@ -169,7 +168,7 @@ impl Work<'_> {
         }
         for (place, booking) in affected.iter().enumerate() {
             let alternatives = match place < MAX_SUGGESTED_TO {
-                true => self.instead_of(booking, &resource).await?,
+                true => self.alternatives_to(booking, &resource).await?,
                 false => Vec::new(),
             };
             let conflict_id = uuid::Uuid::now_v7().to_string();
@@ -263,19 +262,6 @@ impl Work<'_> {
             .resource(&*resource.id)
             .subject(&*resource.id);
         self.tell(Topic::ResourceEvents, &resource.id, draft).await
-    }
-
-    async fn instead_of(
-        &mut self,
-        booking: &BookingRecord,
-        resource: &Resource,
-    ) -> Result<Vec<Alternative>, WriteError> {
-        let wanted = Wanted {
-            resource,
-            interval: booking.interval(),
-            attendees_count: booking.attendees_count,
-        };
-        Ok(wanted.alternatives(self.connection, self.now_ms).await?)
     }
 
     async fn reopen(&mut self, resource_id: &str, id: &str) -> Result<bool, WriteError> {

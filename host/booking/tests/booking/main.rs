@@ -2,6 +2,7 @@
 //! against a log that records, fails or loses acknowledgements, and against the embedded broker.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod alternatives;
 mod api;
 mod availability;
 mod calendars;

@@ -19,7 +19,6 @@ mod series;
 mod step;
 mod unavailable;
 mod user;
-mod waiters;
 mod waitlist;
 
 pub(crate) use accept::{AcceptHold, Accepted};

@@ -9,7 +9,7 @@ use crate::changes::freed::GivenUp;
 use crate::changes::waitlist::{Ending, EntryAccess};
 use crate::config::BookingConfig;
 use crate::error::WriteError;
-use crate::waitlist::{self, Entry, EntryStatus};
+use crate::waitlist::{self, Entry, EntryStatus, MAX_WAITING_OF_USER, Whose};
 use crate::work::Work;
 use crate::writer::Change;
 
@@ -82,9 +82,12 @@ impl Change for LeaveAll {
             config: &self.config,
             by: &self.by,
         };
+        let whose = Whose {
+            resource_id: Some(&self.resource_id),
+            user_id: Some(&self.user_id),
+        };
         let entries =
-            waitlist::living_entries(&mut *work.connection, &self.resource_id, &self.user_id)
-                .await?;
+            waitlist::living_entries(&mut *work.connection, whose, MAX_WAITING_OF_USER).await?;
         let mut given_up = GivenUp::default();
         for entry in &entries {
             work.take_back(entry, &mut given_up).await?;

@@ -14,6 +14,7 @@ use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::queries::{self, Owner};
 use crate::status::{Status, Step};
+use crate::waitlist;
 use crate::work::Work;
 use crate::writer::Change;
 
@@ -149,7 +150,8 @@ impl Work<'_> {
             return Ok(Cleared::Standing { bookings: count });
         }
         let most = i64::try_from(MAX_AT_ONCE).unwrap_or(i64::MAX);
-        let waiters = self.waiters_of(owner, most + 1).await?;
+        let waiters =
+            waitlist::living_entries(&mut *self.connection, owner.into(), most + 1).await?;
         if count > most || waiters.len() > MAX_AT_ONCE {
             return Ok(Cleared::TooMany {
                 bookings: count,

@@ -273,7 +273,7 @@ BEGIN SELECT RAISE(ABORT, 'the audit record is not changed'); END;
 CREATE TRIGGER audit_is_not_cut BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit record is not cut'); END;
 
--- Which node does what only one may do: sweeping, relaying.
+-- Which node does what only one may do: sweeping.
 CREATE TABLE leases (
     name     TEXT    NOT NULL PRIMARY KEY,
     holder   TEXT    NOT NULL,

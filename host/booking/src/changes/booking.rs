@@ -191,10 +191,11 @@ impl Work<'_> {
         &mut self,
         booking: &BookingRecord,
         resource: &Resource,
+        user: &User,
     ) -> Result<Placed, WriteError> {
         let placed = place::insert(self.connection, booking).await?;
         if placed == Placed::Stands {
-            self.told("booking.created", None, booking, resource, None)
+            self.told_of(user, "booking.created", None, booking, resource, None)
                 .await?;
         }
         Ok(placed)
@@ -209,10 +210,24 @@ impl Work<'_> {
         resource: &Resource,
         reason: Option<&str>,
     ) -> Result<(), WriteError> {
+        let user = self.user_of(booking).await?;
+        self.told_of(&user, kind, before, booking, resource, reason)
+            .await
+    }
+
+    /// The same where it is known whose booking it is.
+    async fn told_of(
+        &mut self,
+        user: &User,
+        kind: &str,
+        before: Option<&BookingRecord>,
+        booking: &BookingRecord,
+        resource: &Resource,
+        reason: Option<&str>,
+    ) -> Result<(), WriteError> {
         self.note(kind, Subject::Booking, &booking.id, before, Some(booking))
             .await?;
-        let user = self.user_of(booking).await?;
-        let draft = events::of_booking(kind, booking, resource, &user, reason)?;
+        let draft = events::of_booking(kind, booking, resource, user, reason)?;
         self.tell(Topic::BookingEvents, &booking.id, draft).await
     }
 
@@ -289,6 +304,7 @@ impl Work<'_> {
             taken: &one.in_the_way.intervals,
             alternatives: &alternatives,
             reason: one.placed.in_words(),
+            unavailability_id: None,
         })
         .await?;
         Ok(Taken {

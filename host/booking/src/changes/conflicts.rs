@@ -1,9 +1,10 @@
 //! Conflicts: told when they arise, and when whoever it concerns has found another time.
 
 use carillon_events::Topic;
+use serde::Serialize;
 
 use crate::alternatives::Alternative;
-use crate::changes::booking::NewBooking;
+use crate::changes::booking::{NewBooking, Refused};
 use crate::changes::freed::GivenUp;
 use crate::changes::step::Stepped;
 use crate::error::WriteError;
@@ -11,8 +12,9 @@ use crate::events;
 use crate::interval::Interval;
 use crate::queries;
 use crate::record::{BookingRecord, Resource};
+use crate::rfc3339;
 use crate::status::{Status, Step};
-use crate::work::Work;
+use crate::work::{Subject, Work};
 
 /// How long a conflict can be named after the end of the time that was wanted, in milliseconds: 30
 /// days. Then it is forgotten, resolved or not; the audit record keeps it.
@@ -38,62 +40,101 @@ pub(crate) struct NewConflict<'a> {
     pub(crate) alternatives: &'a [Alternative],
     /// Why, in words.
     pub(crate) reason: &'a str,
+    /// The time at which the resource cannot be used that took it from a booking that stands.
+    pub(crate) unavailability_id: Option<&'a str>,
 }
 
-/// A conflict as the table has it.
-#[derive(Debug, Clone, sqlx::FromRow)]
+/// A conflict as the table and the audit record have it.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct OpenConflict {
     pub(crate) id: String,
     pub(crate) booking_id: String,
     pub(crate) resource_id: String,
     pub(crate) user_id: String,
     pub(crate) title: String,
+    #[serde(rename = "startTime", with = "rfc3339")]
     pub(crate) start_ms: i64,
+    #[serde(rename = "endTime", with = "rfc3339")]
     pub(crate) end_ms: i64,
     pub(crate) attendees_count: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unavailability_id: Option<String>,
+    /// The booking that ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resolved_by: Option<String>,
+}
+
+impl OpenConflict {
+    /// What is refused when it was to resolve this conflict is told as one of the same booking:
+    /// whoever resolves that has resolved both.
+    pub(super) fn met_again_by(&self, refused: &mut BookingRecord) {
+        refused.id.clone_from(&self.booking_id);
+    }
 }
 
 impl Work<'_> {
     /// Writes a conflict down and tells of it.
     pub(crate) async fn tell_conflict(&mut self, new: NewConflict<'_>) -> Result<(), WriteError> {
         let booking = new.booking;
+        let conflict = OpenConflict {
+            id: new.id.to_owned(),
+            booking_id: booking.id.clone(),
+            resource_id: booking.resource_id.clone(),
+            user_id: booking.user_id.clone(),
+            title: booking.title.clone(),
+            start_ms: booking.start_ms,
+            end_ms: booking.end_ms,
+            attendees_count: booking.attendees_count,
+            unavailability_id: new.unavailability_id.map(str::to_owned),
+            resolved_by: None,
+        };
         sqlx::query(
             "INSERT INTO conflicts (id, booking_id, resource_id, user_id, title, start_ms, end_ms,
-                                    attendees_count, created_ms)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                    attendees_count, created_ms, unavailability_id)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
-        .bind(new.id)
-        .bind(&booking.id)
-        .bind(&booking.resource_id)
-        .bind(&booking.user_id)
-        .bind(&booking.title)
-        .bind(booking.start_ms)
-        .bind(booking.end_ms)
-        .bind(booking.attendees_count)
+        .bind(&conflict.id)
+        .bind(&conflict.booking_id)
+        .bind(&conflict.resource_id)
+        .bind(&conflict.user_id)
+        .bind(&conflict.title)
+        .bind(conflict.start_ms)
+        .bind(conflict.end_ms)
+        .bind(conflict.attendees_count)
         .bind(self.now_ms)
+        .bind(&conflict.unavailability_id)
         .execute(&mut *self.connection)
+        .await?;
+        let action = "conflict.detected";
+        self.note(
+            action,
+            Subject::Conflict,
+            &conflict.id,
+            None,
+            Some(&conflict),
+        )
         .await?;
         let draft = events::of_conflict(&new, self.now_ms)?;
         self.tell(Topic::ConflictEvents, &booking.id, draft).await
     }
 
-    /// The conflict that a new booking names, if it names any: an open one of its user. `None` where
-    /// there is no such conflict.
+    /// The conflict that a new booking names, if it names any: an open one of its user.
     pub(super) async fn named_conflict(
         &mut self,
         new: &NewBooking,
-    ) -> Result<Option<Option<OpenConflict>>, WriteError> {
+    ) -> Result<Result<Option<OpenConflict>, Refused>, WriteError> {
         let Some(id) = &new.conflict_id else {
-            return Ok(Some(None));
+            return Ok(Ok(None));
         };
-        let conflict = sqlx::query_as(
+        let conflict: Option<OpenConflict> = sqlx::query_as(
             "SELECT * FROM conflicts WHERE id = ? AND user_id = ? AND resolved_ms IS NULL",
         )
         .bind(id)
         .bind(&new.user_id)
         .fetch_optional(&mut *self.connection)
         .await?;
-        Ok(conflict.map(Some))
+        Ok(conflict.map(Some).ok_or(Refused::NoConflict))
     }
 
     /// Notes that a conflict is over, and by which booking, and tells of it.
@@ -108,6 +149,18 @@ impl Work<'_> {
             .bind(&conflict.id)
             .execute(&mut *self.connection)
             .await?;
+        let resolved = OpenConflict {
+            resolved_by: Some(instead.id.clone()),
+            ..conflict.clone()
+        };
+        self.note(
+            "conflict.resolved",
+            Subject::Conflict,
+            &conflict.id,
+            Some(conflict),
+            Some(&resolved),
+        )
+        .await?;
         let draft = events::of_resolved_conflict(conflict, instead, self.now_ms)?;
         self.tell(Topic::ConflictEvents, &conflict.booking_id, draft)
             .await

@@ -55,30 +55,31 @@ impl Work<'_> {
         else {
             return Ok(Created::Refused(Refused::NoResource));
         };
-        if queries::user(&mut *self.connection, &new.user_id)
-            .await?
-            .is_none()
-        {
+        let Some(user) = queries::user(&mut *self.connection, &new.user_id).await? else {
             return Ok(Created::Refused(Refused::NoUser));
-        }
-        let Some(conflict) = self.named_conflict(new).await? else {
-            return Ok(Created::Refused(Refused::NoConflict));
+        };
+        let conflict = match self.named_conflict(new).await? {
+            Ok(conflict) => conflict,
+            Err(refused) => return Ok(Created::Refused(refused)),
         };
         if let Err(refused) = self.check(&resource, new.interval, new.attendees_count) {
             return Ok(Created::Refused(refused));
         }
-        let booking = self.made(new, &resource);
+        let mut booking = self.made(new, &resource);
         self.begin_part().await?;
         let mut given_up = GivenUp::default();
         if let Some(conflict) = &conflict {
             self.give_way(conflict, &mut given_up).await?;
         }
-        let placed = self.add(&booking, &resource).await?;
+        let placed = self.add(&booking, &resource, &user).await?;
         if let Some(placed) = not_placed(placed) {
             // Before the one that gave way has its time again, which would be in its own way.
             let in_the_way = self.in_the_way(&booking, &resource).await?;
             let alternatives = self.alternatives_to(&booking, &resource).await?;
             self.take_back_part().await?;
+            if let Some(conflict) = &conflict {
+                conflict.met_again_by(&mut booking);
+            }
             let obstructed = Obstructed {
                 booking,
                 resource,

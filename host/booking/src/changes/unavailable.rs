@@ -180,9 +180,9 @@ impl Work<'_> {
                 taken: &[closure.interval],
                 alternatives: &alternatives,
                 reason: &reason,
+                unavailability_id: Some(&closure.id),
             })
             .await?;
-            self.mark_cause(&conflict_id, &closure.id).await?;
         }
         self.freed(given_up).await?;
         let affected = affected.into_iter().map(|booking| booking.id).collect();
@@ -291,16 +291,6 @@ impl Work<'_> {
         self.ask_waiting(resource_id, vec![closure.interval])
             .await?;
         Ok(true)
-    }
-
-    /// Tells the conflict from one of a move that was refused, which has the same booking.
-    async fn mark_cause(&mut self, conflict_id: &str, id: &str) -> Result<(), WriteError> {
-        sqlx::query("UPDATE conflicts SET unavailability_id = ? WHERE id = ?")
-            .bind(id)
-            .bind(conflict_id)
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(())
     }
 
     /// Resolves the conflicts of bookings to come with a time at which the resource could not be

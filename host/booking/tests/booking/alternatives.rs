@@ -40,7 +40,7 @@ async fn other_times_are_found_on_the_other_side_of_hours_at_which_it_is_closed(
         [
             "2026-08-20T09:45:00Z",
             "2026-08-20T13:00:00Z",
-            "2026-08-21T11:00:00Z"
+            "2026-08-21T08:00:00Z"
         ]
     );
 }

@@ -255,3 +255,39 @@ async fn conflicts_are_forgotten_a_month_after_the_time_that_was_wanted() {
     running.booking.sweep_once().await.unwrap();
     assert_eq!(running.look(all).await, 0);
 }
+
+#[tokio::test]
+async fn the_record_says_who_met_a_conflict_and_what_ended_it() {
+    let running = Running::new().await;
+    let standing = running.book(&wish(9)).await;
+    let refused = running.post("/bookings", &wish_of_another(9)).await;
+    let conflict = refused.problem(409)["conflictId"].clone();
+    running.close(9, 10).await;
+    running.step(&standing, "cancel").await;
+    let mut instead = wish_of_another(9);
+    instead["resourceId"] = json!("room-2");
+    instead["conflictId"] = conflict.clone();
+    let id = running.book(&instead).await;
+    let rows =
+        sqlx::query("SELECT action, before, after FROM audit WHERE subject_id = ? ORDER BY seq")
+            .bind(conflict.as_str().unwrap())
+            .fetch_all(&mut connect(running.folder.path()).await)
+            .await
+            .unwrap();
+    let [detected, resolved] = &rows[..] else {
+        panic!("{} entries", rows.len())
+    };
+    let state = |row: &SqliteRow, column: &str| -> Value {
+        let text: Option<&str> = row.get(column);
+        text.map_or(Value::Null, |text| serde_json::from_str(text).unwrap())
+    };
+    assert_eq!(detected.get::<&str, _>("action"), "conflict.detected");
+    assert_eq!(state(detected, "before"), Value::Null);
+    assert_eq!(state(detected, "after")["startTime"], time(9));
+    assert_eq!(resolved.get::<&str, _>("action"), "conflict.resolved");
+    assert_eq!(state(resolved, "before")["resolvedBy"], Value::Null);
+    assert_eq!(state(resolved, "after")["resolvedBy"], id);
+    let by_closing = "SELECT count(*) FROM audit WHERE subject_kind = 'conflict'
+                      AND after ->> 'unavailabilityId' IS NOT NULL";
+    assert_eq!(running.look(by_closing).await, 2);
+}

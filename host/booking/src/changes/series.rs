@@ -60,6 +60,9 @@ pub(crate) enum SeriesCreated {
     Made {
         series: SeriesRecord,
         occurrences: Vec<Occurrence>,
+        /// Local times that the rule names and the clocks leave out; by the table of zones of that
+        /// day, which may be another when the answer is repeated.
+        left_out: Vec<DateTime>,
     },
     /// Nothing was made, whatever the occurrences.
     Refused(Refused),
@@ -157,6 +160,7 @@ impl Work<'_> {
         Ok(SeriesCreated::Made {
             series,
             occurrences,
+            left_out: new.expansion.left_out.clone(),
         })
     }
 

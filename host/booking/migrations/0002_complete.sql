@@ -198,7 +198,7 @@ CREATE UNIQUE INDEX waitlist_by_booking ON waitlist (booking_id) WHERE booking_i
 CREATE UNIQUE INDEX waitlist_once ON waitlist (resource_id, user_id, start_ms, end_ms)
     WHERE status IN ('waiting', 'promoted');
 
--- Conflicts that were told, until they are resolved.
+-- Conflicts that were told, until some time after the end of what was wanted.
 CREATE TABLE conflicts (
     id          TEXT    NOT NULL PRIMARY KEY,
     -- The booking that could not be made (it never was), or that lost its time.
@@ -218,7 +218,12 @@ CREATE TABLE conflicts (
 ) STRICT;
 
 CREATE INDEX conflicts_by_booking ON conflicts (booking_id) WHERE resolved_ms IS NULL;
-CREATE INDEX conflicts_by_age ON conflicts (created_ms);
+CREATE INDEX conflicts_by_closure ON conflicts (unavailability_id)
+    WHERE resolved_ms IS NULL AND unavailability_id IS NOT NULL;
+-- What somebody was refused, for when they get it after all.
+CREATE INDEX conflicts_of_time ON conflicts (user_id, resource_id, start_ms, end_ms)
+    WHERE resolved_ms IS NULL;
+CREATE INDEX conflicts_by_end ON conflicts (end_ms);
 
 -- What a request with an Idempotency-Key was answered.
 CREATE TABLE idempotency (
@@ -268,7 +273,7 @@ BEGIN SELECT RAISE(ABORT, 'the audit record is not changed'); END;
 CREATE TRIGGER audit_is_not_cut BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit record is not cut'); END;
 
--- Which node does what only one may do: sweeping, relaying.
+-- Which node does what only one may do: sweeping.
 CREATE TABLE leases (
     name     TEXT    NOT NULL PRIMARY KEY,
     holder   TEXT    NOT NULL,

@@ -5,14 +5,15 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
-use crate::interval::{Interval, merged, without};
+use crate::availability::stretches;
+use crate::interval::Interval;
 use crate::queries;
-use crate::record::Resource;
+use crate::record::{BookingRecord, Resource};
 
 /// How far around the wanted time the same resource is searched, in milliseconds: a week.
 const REACH_MS: i64 = 7 * 24 * 60 * 60 * 1000;
-/// How many bookings of that time are looked at.
-const MAX_HOLDING: i64 = 2_000;
+/// Where a resource has more bookings than this in that time, no other time of it is suggested.
+const MAX_HELD: i64 = 2_000;
 /// How many similar resources are looked at.
 const MAX_SIMILAR: i64 = 50;
 /// How many of each kind are suggested.
@@ -20,7 +21,30 @@ const MAX_TIMES: usize = 3;
 const MAX_RESOURCES: usize = 3;
 /// Free times are suggested on the quarter of an hour where they can be.
 const STEP_MS: i64 = 15 * 60 * 1000;
-const HOUR_MS: i64 = 60 * 60 * 1000;
+const MINUTE_MS: i64 = 60 * 1000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Of the resources that are most like the wanted one, those that are free at its time. The look-up
+/// of bookings is that of the triggers.
+const FREE_ELSEWHERE: &str = "
+    SELECT other.* FROM (
+        SELECT * FROM resources
+        WHERE kind = ?1 AND capacity >= ?2 AND id <> ?3 AND deleted_ms IS NULL
+        ORDER BY place = ?4 DESC, capacity, id LIMIT ?5
+    ) AS other
+    WHERE COALESCE((
+        SELECT held.blocked_until_ms FROM bookings AS held
+        WHERE held.resource_id = other.id AND held.blocked_until_ms IS NOT NULL
+          AND held.start_ms < ?7 + 60000 * COALESCE(json_extract(other.rules, '$.bufferMinutes'), 0)
+          AND held.id <> ?8
+        ORDER BY held.start_ms DESC LIMIT 1
+    ), ?6) <= ?6
+    AND NOT EXISTS (
+        SELECT 1 FROM unavailabilities AS closed
+        WHERE closed.resource_id = other.id AND closed.end_ms > ?6 AND closed.start_ms < ?7
+    )
+    ORDER BY other.place = ?4 DESC, other.capacity, other.id";
 
 /// Something else that could be booked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +65,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) resource: &'a Resource,
     pub(crate) interval: Interval,
     pub(crate) attendees_count: i64,
+    /// The booking that it is for. The time that it has, if it stands, is not in its way, and no
+    /// alternative to it.
+    pub(crate) booking_id: &'a str,
 }
 
 impl Wanted<'_> {
@@ -50,8 +77,12 @@ impl Wanted<'_> {
         connection: &mut SqliteConnection,
         now_ms: i64,
     ) -> Result<Vec<Alternative>, sqlx::Error> {
-        let mut found = self.other_times(connection, now_ms).await?;
-        found.extend(self.other_resources(connection, now_ms).await?);
+        let own = queries::booking(&mut *connection, self.booking_id)
+            .await?
+            .filter(|own| own.status.holds_its_time());
+        let own = own.as_ref();
+        let mut found = self.other_times(connection, own, now_ms).await?;
+        found.extend(self.other_resources(connection, own, now_ms).await?);
         found.sort_by(|one, other| {
             other
                 .score
@@ -65,24 +96,25 @@ impl Wanted<'_> {
     async fn other_times(
         &self,
         connection: &mut SqliteConnection,
+        own: Option<&BookingRecord>,
         now_ms: i64,
     ) -> Result<Vec<Alternative>, sqlx::Error> {
-        let reach = Interval::new(
-            (self.interval.start_ms - REACH_MS).max(now_ms),
-            self.interval.end_ms + REACH_MS,
-        );
-        if reach.start_ms >= reach.end_ms {
+        let Some(reach) = self.reach(now_ms) else {
             return Ok(Vec::new());
-        }
-        let free = free_times(connection, self.resource, reach).await?;
+        };
+        let blocked = own
+            .filter(|own| own.resource_id == self.resource.id)
+            .and_then(BookingRecord::blocked);
+        let stretches = stretches(connection, self.resource, reach, blocked, MAX_HELD).await?;
+        let free = stretches.map_or_else(Vec::new, |stretches| stretches.free);
         let zone = self.resource.zone();
         let mut starts: Vec<i64> = free
             .iter()
-            .flat_map(|free| self.starts_in(*free))
+            .filter_map(|free| self.start_in(*free))
             .filter(|start_ms| self.is_allowed(self.resource, *start_ms, &zone, now_ms))
+            .filter(|start_ms| !is_at(own, self.resource, self.beginning_at(*start_ms)))
             .collect();
         starts.sort_unstable_by_key(|start_ms| (self.distance_ms(*start_ms), *start_ms));
-        starts.dedup();
         let times = starts.into_iter().take(MAX_TIMES).map(|start_ms| {
             let distance_ms = self.distance_ms(start_ms);
             Alternative {
@@ -105,13 +137,25 @@ impl Wanted<'_> {
         Ok(times.collect())
     }
 
-    /// The first, the nearest and the last start of a free stretch at which the whole would fit.
-    fn starts_in(&self, free: Interval) -> Vec<i64> {
-        let blocked_ms =
-            self.resource.rules.blocked_until_ms(self.interval.end_ms) - self.interval.start_ms;
-        let latest_ms = free.end_ms - blocked_ms;
+    /// Where the same resource is searched: no further than it may be booked at this moment.
+    fn reach(&self, now_ms: i64) -> Option<Interval> {
+        let rules = &self.resource.rules;
+        let earliest_ms = now_ms.saturating_add(i64::from(rules.min_lead_minutes) * MINUTE_MS);
+        let latest_ms = rules.max_lead_days.map_or(i64::MAX, |days| {
+            now_ms.saturating_add(i64::from(days) * DAY_MS + self.interval.duration_ms())
+        });
+        let reach = Interval::new(
+            (self.interval.start_ms - REACH_MS).max(earliest_ms),
+            (self.interval.end_ms + REACH_MS).min(latest_ms),
+        );
+        (reach.start_ms < reach.end_ms).then_some(reach)
+    }
+
+    /// The nearest start in a free stretch at which the whole fits.
+    fn start_in(&self, free: Interval) -> Option<i64> {
+        let latest_ms = free.end_ms - self.interval.duration_ms();
         if latest_ms < free.start_ms {
-            return Vec::new();
+            return None;
         }
         let wanted_ms = self.interval.start_ms;
         let nearest_ms = wanted_ms.clamp(free.start_ms, latest_ms);
@@ -122,7 +166,7 @@ impl Wanted<'_> {
             -(-nearest_ms).div_euclid(STEP_MS) * STEP_MS
         };
         let fits = (free.start_ms..=latest_ms).contains(&rounded_ms);
-        vec![if fits { rounded_ms } else { nearest_ms }]
+        Some(if fits { rounded_ms } else { nearest_ms })
     }
 
     fn beginning_at(&self, start_ms: i64) -> Interval {
@@ -141,41 +185,28 @@ impl Wanted<'_> {
     async fn other_resources(
         &self,
         connection: &mut SqliteConnection,
+        own: Option<&BookingRecord>,
         now_ms: i64,
     ) -> Result<Vec<Alternative>, sqlx::Error> {
-        let similar: Vec<Resource> = sqlx::query_as(
-            "SELECT * FROM resources
-             WHERE kind = ? AND capacity >= ? AND id <> ? AND deleted_ms IS NULL
-             ORDER BY place = ? DESC, capacity, id LIMIT ?",
-        )
-        .bind(&self.resource.kind)
-        .bind(self.attendees_count)
-        .bind(&self.resource.id)
-        .bind(&self.resource.place)
-        .bind(MAX_SIMILAR)
-        .fetch_all(&mut *connection)
-        .await?;
-        let mut found = Vec::new();
-        for resource in similar {
-            if found.len() == MAX_RESOURCES {
-                break;
-            }
-            if !self.is_allowed(&resource, self.interval.start_ms, &resource.zone(), now_ms) {
-                continue;
-            }
-            let needed = Interval::new(
-                self.interval.start_ms,
-                resource.rules.blocked_until_ms(self.interval.end_ms),
-            );
-            let is_free = free_times(connection, &resource, needed)
-                .await?
-                .iter()
-                .any(|free| free.contains(needed));
-            if is_free {
-                found.push(self.instead(&resource));
-            }
-        }
-        Ok(found)
+        let free: Vec<Resource> = sqlx::query_as(FREE_ELSEWHERE)
+            .bind(&self.resource.kind)
+            .bind(self.attendees_count)
+            .bind(&self.resource.id)
+            .bind(&self.resource.place)
+            .bind(MAX_SIMILAR)
+            .bind(self.interval.start_ms)
+            .bind(self.interval.end_ms)
+            .bind(self.booking_id)
+            .fetch_all(&mut *connection)
+            .await?;
+        let start_ms = self.interval.start_ms;
+        let found = free
+            .iter()
+            .filter(|other| self.is_allowed(other, start_ms, &other.zone(), now_ms))
+            .filter(|other| !is_at(own, other, self.interval))
+            .take(MAX_RESOURCES)
+            .map(|other| self.instead(other));
+        Ok(found.collect())
     }
 
     fn instead(&self, resource: &Resource) -> Alternative {
@@ -211,17 +242,9 @@ impl Wanted<'_> {
     }
 }
 
-/// When nobody holds the resource and it can be used, opening hours aside: they are for whoever
-/// begins and ends there, not for what the resource needs afterwards.
-pub(crate) async fn free_times(
-    connection: &mut SqliteConnection,
-    resource: &Resource,
-    bounds: Interval,
-) -> Result<Vec<Interval>, sqlx::Error> {
-    let held = queries::holding(&mut *connection, &resource.id, bounds, MAX_HOLDING).await?;
-    let closed = queries::unavailable(&mut *connection, &resource.id, bounds, MAX_HOLDING).await?;
-    let taken = held.into_iter().map(|(_, interval)| interval).chain(closed);
-    Ok(without(&[bounds], &merged(taken.collect())))
+/// Whether a booking stands at this time of a resource already.
+fn is_at(own: Option<&BookingRecord>, resource: &Resource, interval: Interval) -> bool {
+    own.is_some_and(|own| own.resource_id == resource.id && own.interval() == interval)
 }
 
 /// Half an hour off is nearly as good; a week off is better than nothing.
@@ -247,7 +270,28 @@ fn in_words(distance_ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use sqlx::{Connection, Row};
+
     use super::*;
+
+    #[tokio::test]
+    async fn which_resources_are_free_is_one_query_with_one_look_into_an_index_for_each() {
+        let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::migrate!().run(&mut database).await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {FREE_ELSEWHERE}"));
+        let rows = sqlx::query(explain).fetch_all(&mut database).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        for step in [
+            "SEARCH resources USING INDEX resources_by_kind",
+            "SEARCH held USING INDEX bookings_holding (resource_id=? AND start_ms<?)",
+            "SEARCH closed USING COVERING INDEX unavailabilities_by_end",
+        ] {
+            let is_there = plan.iter().any(|found| found.starts_with(step));
+            assert!(is_there, "{step}: {plan:?}");
+        }
+    }
 
     #[test]
     fn the_nearer_a_time_the_higher_its_score() {

@@ -4,28 +4,15 @@ use serde::Serialize;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
 use crate::interval::{Interval, common, merged, without};
-use crate::queries::MAX_BLOCKED_MS;
+use crate::queries;
 use crate::record::Resource;
 
 const MINUTE_MS: i64 = 60_000;
 
 /// The most bookings of one resource that are read: one each quarter of an hour, for a year. Where
-/// there are more, nothing is answered rather than something wrong.
+/// there are more, nothing is answered rather than something wrong. The same for times at which it
+/// cannot be used.
 const MAX_HELD: i64 = 366 * 24 * 4;
-/// The same for times at which it cannot be used.
-const MAX_UNAVAILABLE: i64 = 10_000;
-
-/// What holds a resource, and what closes it. Both walk an index in its order, and read nothing
-/// else.
-const HELD: &str = "
-    SELECT start_ms, blocked_until_ms FROM bookings
-    WHERE resource_id = ? AND blocked_until_ms IS NOT NULL
-      AND start_ms > ? AND start_ms < ? AND blocked_until_ms > ?
-    ORDER BY start_ms LIMIT ?";
-const UNAVAILABLE: &str = "
-    SELECT start_ms, end_ms FROM unavailabilities
-    WHERE resource_id = ? AND end_ms > ? AND start_ms < ?
-    ORDER BY end_ms LIMIT ?";
 
 /// Which resources are wanted, by id.
 const RESOURCES: &str = "
@@ -87,7 +74,7 @@ pub(crate) async fn wanted(
     limit: i64,
 ) -> Result<Vec<Resource>, sqlx::Error> {
     if let Some(id) = &wish.resource_id {
-        return Ok(crate::queries::resource(database, id)
+        return Ok(queries::resource(database, id)
             .await?
             .filter(|resource| wish.fits(resource))
             .into_iter()
@@ -122,24 +109,13 @@ pub(crate) async fn of_resource(
     bounds: Interval,
     duration_ms: i64,
 ) -> Result<Availability, AvailabilityError> {
-    let buffer_ms = i64::from(resource.rules.buffer_minutes) * MINUTE_MS;
-    // What the resource needs after a booking counts up to the next one, even if that one begins
-    // after the end of what was asked for.
-    let held = held(&mut *connection, &resource.id, bounds, buffer_ms).await?;
-    let unavailable = unavailable(connection, &resource.id, bounds).await?;
-    let rows = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    if rows(held.len()) > MAX_HELD || rows(unavailable.len()) > MAX_UNAVAILABLE {
+    let Some(mut stretches) = stretches(connection, &resource, bounds, None, MAX_HELD).await?
+    else {
         return Err(AvailabilityError::TooMuch(resource.id));
-    }
-    let open = resource.rules.open(bounds, &resource.zone());
-    let unavailable = common(&open, &merged(unavailable));
-    let not_free = held
-        .iter()
-        .map(|held| Interval::new(held.start_ms - buffer_ms, held.end_ms))
-        .chain(unavailable.iter().copied());
-    let mut free = without(&open, &merged(not_free.collect()));
-    free.retain(|free| free.duration_ms() >= duration_ms);
-    let busy = common(&open, &merged(held));
+    };
+    stretches
+        .free
+        .retain(|free| free.duration_ms() >= duration_ms);
     Ok(Availability {
         resource_id: resource.id,
         resource_name: resource.name,
@@ -147,46 +123,56 @@ pub(crate) async fn of_resource(
         place: resource.place,
         capacity: resource.capacity,
         time_zone: resource.time_zone,
-        free,
-        busy,
-        unavailable,
+        free: stretches.free,
+        busy: stretches.busy,
+        unavailable: stretches.unavailable,
     })
 }
 
-async fn held(
-    connection: &mut SqliteConnection,
-    resource_id: &str,
-    bounds: Interval,
-    buffer_ms: i64,
-) -> Result<Vec<Interval>, sqlx::Error> {
-    let rows: Vec<(i64, i64)> = sqlx::query_as(HELD)
-        .bind(resource_id)
-        .bind(bounds.start_ms.saturating_sub(MAX_BLOCKED_MS))
-        .bind(bounds.end_ms.saturating_add(buffer_ms))
-        .bind(bounds.start_ms)
-        .bind(MAX_HELD + 1)
-        .fetch_all(connection)
-        .await?;
-    Ok(rows.into_iter().map(interval).collect())
+/// The opening hours of a resource between two moments, by what can be done in them.
+pub(crate) struct Stretches {
+    /// Where a booking may begin and end.
+    pub(crate) free: Vec<Interval>,
+    /// Booked, with what the resource needs afterwards.
+    pub(crate) busy: Vec<Interval>,
+    /// When it cannot be used.
+    pub(crate) unavailable: Vec<Interval>,
 }
 
-async fn unavailable(
+/// Says where a booking of a resource may begin and end, as if nobody had booked `left_out`. `None`
+/// where there are more than `most` bookings, or times at which it cannot be used.
+pub(crate) async fn stretches(
     connection: &mut SqliteConnection,
-    resource_id: &str,
+    resource: &Resource,
     bounds: Interval,
-) -> Result<Vec<Interval>, sqlx::Error> {
-    let rows: Vec<(i64, i64)> = sqlx::query_as(UNAVAILABLE)
-        .bind(resource_id)
-        .bind(bounds.start_ms)
-        .bind(bounds.end_ms)
-        .bind(MAX_UNAVAILABLE + 1)
-        .fetch_all(connection)
-        .await?;
-    Ok(rows.into_iter().map(interval).collect())
-}
-
-fn interval((start_ms, end_ms): (i64, i64)) -> Interval {
-    Interval::new(start_ms, end_ms)
+    left_out: Option<Interval>,
+    most: i64,
+) -> Result<Option<Stretches>, sqlx::Error> {
+    let buffer_ms = i64::from(resource.rules.buffer_minutes) * MINUTE_MS;
+    // What the resource needs after a booking counts up to the next one, even if that one begins
+    // after the end of what was asked for.
+    let reach = Interval::new(bounds.start_ms, bounds.end_ms.saturating_add(buffer_ms));
+    let mut held = queries::held(&mut *connection, &resource.id, reach, most + 1).await?;
+    let unavailable = queries::unavailable(connection, &resource.id, bounds, most + 1).await?;
+    let rows = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    if rows(held.len()) > most || rows(unavailable.len()) > most {
+        return Ok(None);
+    }
+    // Bookings do not overlap, so its time says which it is.
+    held.retain(|held| Some(*held) != left_out);
+    let open = resource.rules.open(bounds, &resource.zone());
+    let unavailable = common(&open, &merged(unavailable));
+    let not_free = held
+        .iter()
+        .map(|held| Interval::new(held.start_ms - buffer_ms, held.end_ms))
+        .chain(unavailable.iter().copied());
+    let free = without(&open, &merged(not_free.collect()));
+    let busy = common(&open, &merged(held));
+    Ok(Some(Stretches {
+        free,
+        busy,
+        unavailable,
+    }))
 }
 
 #[cfg(test)]
@@ -202,8 +188,11 @@ mod tests {
         let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         sqlx::migrate!().run(&mut database).await.unwrap();
         for (query, index) in [
-            (HELD, "USING COVERING INDEX bookings_holding"),
-            (UNAVAILABLE, "USING COVERING INDEX unavailabilities_by_end"),
+            (queries::HELD, "USING COVERING INDEX bookings_holding"),
+            (
+                queries::UNAVAILABLE,
+                "USING COVERING INDEX unavailabilities_by_end",
+            ),
             (RESOURCES, "USING PRIMARY KEY (id>?)"),
         ] {
             let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));

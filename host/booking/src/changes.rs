@@ -9,6 +9,7 @@ mod feeds;
 mod freed;
 mod join;
 mod leave;
+mod occurrence;
 mod overdue;
 mod people;
 mod remove;
@@ -16,15 +17,15 @@ mod resource;
 mod scoped;
 mod seed;
 mod series;
+mod shift;
 mod step;
 mod unavailable;
 mod user;
-mod waiters;
 mod waitlist;
 
 pub(crate) use accept::{AcceptHold, Accepted};
 pub(crate) use booking::{Access, NewBooking, Refused, Taken};
-pub(crate) use conflicts::{NewConflict, OpenConflict};
+pub(crate) use conflicts::{KEPT_CONFLICTS_MS, NewConflict, OpenConflict};
 pub(crate) use create::{CreateBooking, Created};
 pub(crate) use edit::{BookingEdit, EditBooking, Edited};
 pub(crate) use feeds::{
@@ -33,15 +34,14 @@ pub(crate) use feeds::{
 };
 pub(crate) use join::{JoinWaitlist, Joined, NewEntry};
 pub(crate) use leave::{LeaveAll, LeaveWaitlist, Left};
+pub(crate) use occurrence::{Occurrence, Outcome};
 pub(crate) use overdue::{Chore, Done, Due};
 pub(crate) use people::{Added, Changed};
 pub(crate) use remove::{Cleared, RemoveResource, RemoveUser, Removed, WithBookings};
 pub(crate) use resource::{CreateResource, EditResource, ResourceEdit};
 pub(crate) use scoped::{CancelScoped, EditScoped, ScopedCancelled, ScopedEdited};
 pub(crate) use seed::SeedDemo;
-pub(crate) use series::{
-    CreateSeries, NewSeries, NoPlace, Occurrence, OnConflict, Outcome, SeriesCreated,
-};
+pub(crate) use series::{CreateSeries, NewSeries, NoPlace, OnConflict, SeriesCreated};
 pub(crate) use step::{Stepped, TakeStep};
 pub(crate) use unavailable::{Close, Closed, NewClosure, Reopen};
 pub(crate) use user::{CreateUser, EditUser, UserEdit};

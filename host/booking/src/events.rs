@@ -116,35 +116,39 @@ struct ResolvedData<'a> {
     conflict_id: &'a str,
     booking_id: &'a str,
     title: &'a str,
-    #[serde(flatten)]
-    interval: Interval,
+    start_time: String,
+    end_time: String,
     attendees_count: i64,
+    resource_name: &'a str,
     resolved_by: &'a str,
     resolved_on: &'a str,
+    resolved_resource_name: &'a str,
     resolved_status: Status,
-    #[serde(with = "rfc3339", rename = "resolvedStartTime")]
-    start_ms: i64,
-    #[serde(with = "rfc3339", rename = "resolvedEndTime")]
-    end_ms: i64,
+    resolved_start_time: String,
+    resolved_end_time: String,
 }
 
-/// A conflict that is over: another booking was made, or the one that was in conflict has gone.
+/// A conflict that is over: another booking was made, or the one that was in conflict has gone. Each
+/// with its resource.
 pub(crate) fn of_resolved_conflict(
-    conflict: &OpenConflict,
-    instead: &BookingRecord,
+    (conflict, wanted): (&OpenConflict, &Resource),
+    (instead, has): (&BookingRecord, &Resource),
     now_ms: i64,
 ) -> Result<Draft, WriteError> {
     let data = ResolvedData {
         conflict_id: &conflict.id,
         booking_id: &conflict.booking_id,
         title: &conflict.title,
-        interval: Interval::new(conflict.start_ms, conflict.end_ms),
+        start_time: local(wanted, conflict.start_ms),
+        end_time: local(wanted, conflict.end_ms),
         attendees_count: conflict.attendees_count,
+        resource_name: &wanted.name,
         resolved_by: &instead.id,
         resolved_on: &instead.resource_id,
+        resolved_resource_name: &has.name,
         resolved_status: instead.status,
-        start_ms: instead.start_ms,
-        end_ms: instead.end_ms,
+        resolved_start_time: local(has, instead.start_ms),
+        resolved_end_time: local(has, instead.end_ms),
     };
     let draft = draft("conflict.resolved", now_ms, data)?;
     Ok(draft

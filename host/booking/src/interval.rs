@@ -58,6 +58,12 @@ impl Interval {
     }
 }
 
+impl From<(i64, i64)> for Interval {
+    fn from((start_ms, end_ms): (i64, i64)) -> Self {
+        Self::new(start_ms, end_ms)
+    }
+}
+
 /// In order, and with those that touch or overlap made one.
 pub(crate) fn merged(mut intervals: Vec<Interval>) -> Vec<Interval> {
     intervals.sort_unstable();

@@ -9,7 +9,9 @@ use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 use crate::interval::Interval;
 use crate::record::{BookingRecord, Resource, User};
 
-pub(crate) use closures::{ClosureFilter, closure, closures};
+#[cfg(test)]
+pub(crate) use closures::UNAVAILABLE;
+pub(crate) use closures::{ClosureFilter, closure, closures, unavailable};
 pub(crate) use coming::{Owner, coming, coming_count, meeting};
 pub(crate) use listing::{ResourceFilter, resources, users};
 
@@ -73,53 +75,61 @@ pub(crate) async fn bookings(
     query.build_query_as().fetch_all(database).await
 }
 
-/// The bookings that hold the resource somewhere between two moments, in order, with what it needs
-/// after each; at most `limit`.
+/// What holds a resource, in order.
+macro_rules! holding {
+    ($columns:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM bookings
+             WHERE resource_id = ? AND blocked_until_ms IS NOT NULL
+               AND start_ms > ? AND start_ms < ? AND blocked_until_ms > ?
+             ORDER BY start_ms LIMIT ?"
+        )
+    };
+}
+
+/// Walks an index in its order, and reads nothing else.
+pub(crate) const HELD: &str = holding!("start_ms, blocked_until_ms");
+const HOLDING: &str = holding!("start_ms, blocked_until_ms, id");
+
+/// When bookings hold the resource somewhere between two moments, in order, with what it needs after
+/// each; at most `limit`.
+pub(crate) async fn held(
+    database: impl SqliteExecutor<'_>,
+    resource_id: &str,
+    bounds: Interval,
+    limit: i64,
+) -> Result<Vec<Interval>, sqlx::Error> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(HELD)
+        .bind(resource_id)
+        .bind(bounds.start_ms.saturating_sub(MAX_BLOCKED_MS))
+        .bind(bounds.end_ms)
+        .bind(bounds.start_ms)
+        .bind(limit)
+        .fetch_all(database)
+        .await?;
+    Ok(rows.into_iter().map(Interval::from).collect())
+}
+
+/// The same, with the bookings' ids.
 pub(crate) async fn holding(
     database: impl SqliteExecutor<'_>,
     resource_id: &str,
     bounds: Interval,
     limit: i64,
 ) -> Result<Vec<(String, Interval)>, sqlx::Error> {
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
-        "SELECT id, start_ms, blocked_until_ms FROM bookings
-         WHERE resource_id = ? AND blocked_until_ms IS NOT NULL
-           AND start_ms > ? AND start_ms < ? AND blocked_until_ms > ?
-         ORDER BY start_ms LIMIT ?",
-    )
-    .bind(resource_id)
-    .bind(bounds.start_ms.saturating_sub(MAX_BLOCKED_MS))
-    .bind(bounds.end_ms)
-    .bind(bounds.start_ms)
-    .bind(limit)
-    .fetch_all(database)
-    .await?;
+    let rows: Vec<(i64, i64, String)> = sqlx::query_as(HOLDING)
+        .bind(resource_id)
+        .bind(bounds.start_ms.saturating_sub(MAX_BLOCKED_MS))
+        .bind(bounds.end_ms)
+        .bind(bounds.start_ms)
+        .bind(limit)
+        .fetch_all(database)
+        .await?;
     Ok(rows
         .into_iter()
-        .map(|(id, start_ms, end_ms)| (id, Interval::new(start_ms, end_ms)))
-        .collect())
-}
-
-/// When the resource cannot be used between two moments, by start; at most `limit`.
-pub(crate) async fn unavailable(
-    database: impl SqliteExecutor<'_>,
-    resource_id: &str,
-    bounds: Interval,
-    limit: i64,
-) -> Result<Vec<Interval>, sqlx::Error> {
-    let rows: Vec<(i64, i64)> = sqlx::query_as(
-        "SELECT start_ms, end_ms FROM unavailabilities
-         WHERE resource_id = ? AND end_ms > ? AND start_ms < ? ORDER BY start_ms LIMIT ?",
-    )
-    .bind(resource_id)
-    .bind(bounds.start_ms)
-    .bind(bounds.end_ms)
-    .bind(limit)
-    .fetch_all(database)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(start_ms, end_ms)| Interval::new(start_ms, end_ms))
+        .map(|(start_ms, end_ms, id)| (id, Interval::new(start_ms, end_ms)))
         .collect())
 }
 

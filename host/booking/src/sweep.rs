@@ -14,7 +14,7 @@ use sqlx::SqlitePool;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::changes::{Chore, Done, Due};
+use crate::changes::{Chore, Done, Due, KEPT_CONFLICTS_MS};
 use crate::config::BookingConfig;
 use crate::error::BookingError;
 use crate::lease::{self, Release};
@@ -51,6 +51,8 @@ pub struct Swept {
     pub overstayed: u64,
     /// Answers to requests with an `Idempotency-Key` that were kept long enough.
     pub answers: u64,
+    /// Conflicts about times that are long over.
+    pub conflicts: u64,
     /// Whether something was left to another node, which has the lease.
     pub left_to_another: bool,
 }
@@ -64,16 +66,18 @@ enum Kind {
     Missed,
     Overstayed,
     Answers,
+    Conflicts,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [
+    const ALL: [Kind; 7] = [
         Kind::Holds,
         Kind::Waits,
         Kind::Unapproved,
         Kind::Missed,
         Kind::Overstayed,
         Kind::Answers,
+        Kind::Conflicts,
     ];
 
     fn as_str(self) -> &'static str {
@@ -84,6 +88,7 @@ impl Kind {
             Kind::Missed => "missed",
             Kind::Overstayed => "overstayed",
             Kind::Answers => "answers",
+            Kind::Conflicts => "conflicts",
         }
     }
 
@@ -113,6 +118,11 @@ impl Kind {
                 let is_due = old_answers(readers, before_ms).await?;
                 return Ok(is_due.then_some(Due::Answers).into_iter().collect());
             }
+            Kind::Conflicts => {
+                let before_ms = now_ms.saturating_sub(KEPT_CONFLICTS_MS);
+                let is_due = old_conflicts(readers, before_ms).await?;
+                return Ok(is_due.then_some(Due::Conflicts).into_iter().collect());
+            }
         };
         Ok(ids.into_iter().map(due).collect())
     }
@@ -140,6 +150,13 @@ async fn ids(
 
 async fn old_answers(readers: &SqlitePool, before_ms: i64) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM idempotency WHERE created_ms <= ?)")
+        .bind(before_ms)
+        .fetch_one(readers)
+        .await
+}
+
+async fn old_conflicts(readers: &SqlitePool, before_ms: i64) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM conflicts WHERE end_ms <= ?)")
         .bind(before_ms)
         .fetch_one(readers)
         .await
@@ -311,6 +328,7 @@ impl Swept {
             Kind::Missed => &mut self.missed,
             Kind::Overstayed => &mut self.overstayed,
             Kind::Answers => &mut self.answers,
+            Kind::Conflicts => &mut self.conflicts,
         }
     }
 }

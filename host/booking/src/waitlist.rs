@@ -6,6 +6,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 
 use crate::api::time;
 use crate::interval::Interval;
+use crate::queries::Owner;
 use crate::record::Resource;
 use crate::rfc3339;
 
@@ -211,22 +212,44 @@ pub(crate) async fn entry_for(
     .await
 }
 
-/// The entries of a user that still wait or have their time held, those that wait first.
+/// Whose entries: of a resource, of a user, or of one for the other; what is `None` does not matter.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Whose<'a> {
+    pub(crate) resource_id: Option<&'a str>,
+    pub(crate) user_id: Option<&'a str>,
+}
+
+impl<'a> From<Owner<'a>> for Whose<'a> {
+    fn from(owner: Owner<'a>) -> Self {
+        let mut whose = Self::default();
+        match owner {
+            Owner::Resource(id) => whose.resource_id = Some(id),
+            Owner::User(id) => whose.user_id = Some(id),
+        }
+        whose
+    }
+}
+
+/// The entries that still wait or have their time held, in the order in which they came; at most
+/// `limit`.
 pub(crate) async fn living_entries(
     database: impl SqliteExecutor<'_>,
-    resource_id: &str,
-    user_id: &str,
+    whose: Whose<'_>,
+    limit: i64,
 ) -> Result<Vec<Entry>, sqlx::Error> {
-    sqlx::query_as(
-        "SELECT * FROM waitlist WHERE resource_id = ? AND user_id = ?
-           AND status IN ('waiting', 'promoted')
-         ORDER BY status = 'promoted', joined_ms, id LIMIT ?",
-    )
-    .bind(resource_id)
-    .bind(user_id)
-    .bind(MAX_WAITING)
-    .fetch_all(database)
-    .await
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT * FROM waitlist WHERE status IN ('waiting', 'promoted')",
+    );
+    if let Some(resource_id) = whose.resource_id {
+        query.push(" AND resource_id = ").push_bind(resource_id);
+    }
+    if let Some(user_id) = whose.user_id {
+        query.push(" AND user_id = ").push_bind(user_id);
+    }
+    query
+        .push(" ORDER BY joined_ms, id LIMIT ")
+        .push_bind(limit);
+    query.build_query_as().fetch_all(database).await
 }
 
 /// How many wait for a resource, and how often one of its users does; both counted to their bounds.

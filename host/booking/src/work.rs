@@ -29,6 +29,7 @@ pub(crate) enum Subject {
     Series,
     Feed,
     Unavailability,
+    Conflict,
 }
 
 impl Subject {
@@ -41,6 +42,7 @@ impl Subject {
             Self::Series => "series",
             Self::Feed => "feed",
             Self::Unavailability => "unavailability",
+            Self::Conflict => "conflict",
         }
     }
 }

@@ -57,7 +57,6 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let new = body.checked(&caller)?;
     let (resource_id, user_id) = (new.first.resource_id.clone(), new.first.user_id.clone());
-    let left_out = new.expansion.left_out.clone();
     let change = Idempotent {
         change: CreateSeries {
             config: Arc::clone(&app.booking.parts().config),
@@ -70,6 +69,7 @@ pub(super) async fn create(
         SeriesCreated::Made {
             series,
             occurrences,
+            left_out,
         } => Ok(created(Report {
             series,
             occurrences,

@@ -36,6 +36,8 @@ pub(super) struct SeriesBody {
     rule: String,
     #[serde(default)]
     conflicts: OnConflict,
+    /// The conflict that is resolved by it: `conflictId` of the answer that refused an earlier one.
+    conflict_id: Option<String>,
 }
 
 impl SeriesBody {
@@ -78,7 +80,7 @@ impl SeriesBody {
                 title: title.to_owned(),
                 interval,
                 attendees_count: self.attendees_count,
-                conflict_id: None,
+                conflict_id: self.conflict_id.clone(),
             },
             rule: self.rule.trim().to_owned(),
             time_zone: self.time_zone.clone(),

@@ -105,6 +105,7 @@ impl Work<'_> {
         .await?;
         self.told("booking.created", Some(&held), &booking, &resource, None)
             .await?;
+        self.resolve_wanted(&booking).await?;
         HoldAccepted.emit();
         Ok(Accepted::Booked(Box::new(booking)))
     }

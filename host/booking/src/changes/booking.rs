@@ -131,11 +131,7 @@ impl Work<'_> {
         &mut self,
         booking: &BookingRecord,
     ) -> Result<Resource, WriteError> {
-        let resource = sqlx::query_as("SELECT * FROM resources WHERE id = ?")
-            .bind(&booking.resource_id)
-            .fetch_one(&mut *self.connection)
-            .await?;
-        Ok(resource)
+        self.resource_named(&booking.resource_id).await
     }
 
     /// The user of a booking, deleted or not.
@@ -191,10 +187,11 @@ impl Work<'_> {
         &mut self,
         booking: &BookingRecord,
         resource: &Resource,
+        user: &User,
     ) -> Result<Placed, WriteError> {
         let placed = place::insert(self.connection, booking).await?;
         if placed == Placed::Stands {
-            self.told("booking.created", None, booking, resource, None)
+            self.told_of(user, "booking.created", None, booking, resource, None)
                 .await?;
         }
         Ok(placed)
@@ -209,10 +206,24 @@ impl Work<'_> {
         resource: &Resource,
         reason: Option<&str>,
     ) -> Result<(), WriteError> {
+        let user = self.user_of(booking).await?;
+        self.told_of(&user, kind, before, booking, resource, reason)
+            .await
+    }
+
+    /// The same where it is known whose booking it is.
+    async fn told_of(
+        &mut self,
+        user: &User,
+        kind: &str,
+        before: Option<&BookingRecord>,
+        booking: &BookingRecord,
+        resource: &Resource,
+        reason: Option<&str>,
+    ) -> Result<(), WriteError> {
         self.note(kind, Subject::Booking, &booking.id, before, Some(booking))
             .await?;
-        let user = self.user_of(booking).await?;
-        let draft = events::of_booking(kind, booking, resource, &user, reason)?;
+        let draft = events::of_booking(kind, booking, resource, user, reason)?;
         self.tell(Topic::BookingEvents, &booking.id, draft).await
     }
 
@@ -269,6 +280,7 @@ impl Work<'_> {
             resource,
             interval: refused.interval(),
             attendees_count: refused.attendees_count,
+            booking_id: &refused.id,
         };
         Ok(wanted.alternatives(self.connection, self.now_ms).await?)
     }
@@ -288,6 +300,7 @@ impl Work<'_> {
             taken: &one.in_the_way.intervals,
             alternatives: &alternatives,
             reason: one.placed.in_words(),
+            unavailability_id: None,
         })
         .await?;
         Ok(Taken {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
-use crate::changes::booking::{NewBooking, Refused, not_placed};
+use crate::changes::booking::{NewBooking, Obstructed, Refused, not_placed};
+use crate::changes::freed::GivenUp;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::queries;
@@ -54,31 +55,46 @@ impl Work<'_> {
         else {
             return Ok(Created::Refused(Refused::NoResource));
         };
-        if queries::user(&mut *self.connection, &new.user_id)
-            .await?
-            .is_none()
-        {
+        let Some(user) = queries::user(&mut *self.connection, &new.user_id).await? else {
             return Ok(Created::Refused(Refused::NoUser));
-        }
-        let conflict = match &new.conflict_id {
-            None => None,
-            Some(id) => match self.open_conflict(id, &new.user_id).await? {
-                Some(conflict) => Some(conflict),
-                None => return Ok(Created::Refused(Refused::NoConflict)),
-            },
+        };
+        let conflict = match self.named_conflict(new).await? {
+            Ok(conflict) => conflict,
+            Err(refused) => return Ok(Created::Refused(refused)),
         };
         if let Err(refused) = self.check(&resource, new.interval, new.attendees_count) {
             return Ok(Created::Refused(refused));
         }
-        let booking = self.made(new, &resource);
-        let placed = self.add(&booking, &resource).await?;
-        if let Some(reason) = not_placed(placed) {
-            let taken = self.taken(&booking, &resource, reason).await?;
+        let mut booking = self.made(new, &resource);
+        self.begin_part().await?;
+        let mut given_up = GivenUp::default();
+        if let Some(conflict) = &conflict {
+            self.give_way(conflict, &mut given_up).await?;
+        }
+        let placed = self.add(&booking, &resource, &user).await?;
+        if let Some(placed) = not_placed(placed) {
+            // Before the one that gave way has its time again, which would be in its own way.
+            let in_the_way = self.in_the_way(&booking, &resource).await?;
+            let alternatives = self.alternatives_to(&booking, &resource).await?;
+            self.take_back_part().await?;
+            if let Some(conflict) = &conflict {
+                conflict.met_again_by(&mut booking);
+            }
+            let obstructed = Obstructed {
+                booking,
+                resource,
+                placed,
+                in_the_way,
+            };
+            let taken = self.tell_taken(obstructed, alternatives).await?;
             return Ok(Created::Refused(Refused::Taken(taken)));
         }
-        if let Some(conflict) = conflict {
-            self.resolve_conflict(&conflict, &booking).await?;
+        if let Some(conflict) = &conflict {
+            self.resolve_instead(conflict, &booking).await?;
         }
+        self.resolve_wanted(&booking).await?;
+        self.freed(given_up).await?;
+        self.end_part().await?;
         Ok(Created::Booked(booking))
     }
 }

@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 
 use crate::actor::{Actor, Role};
 use crate::changes::booking::{Access, Found, NotPlaced, Refused, first_status, not_placed};
+use crate::changes::freed::GivenUp;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::place;
@@ -118,7 +119,9 @@ impl Work<'_> {
         match self.attempt(before, resource, edit).await? {
             Attempt::Written(rewritten) => {
                 self.tell_rewritten(&rewritten).await?;
-                self.leave_behind(&rewritten).await?;
+                let mut given_up = GivenUp::default();
+                self.leave_behind(&rewritten, &mut given_up).await?;
+                self.freed(given_up).await?;
                 Ok(Edited::Booking(rewritten.booking))
             }
             Attempt::Same(booking) => Ok(Edited::Booking(booking)),
@@ -292,12 +295,16 @@ impl Work<'_> {
             .await
     }
 
-    /// What a booking that was moved leaves behind: conflicts, and time for others. Where several
-    /// are moved, that comes after the last: the time of one may be for another of them.
-    pub(super) async fn leave_behind(&mut self, rewritten: &Rewritten) -> Result<(), WriteError> {
+    /// What a booking that was moved leaves behind: conflicts, and time for others, who are asked
+    /// after all is written.
+    pub(super) async fn leave_behind(
+        &mut self,
+        rewritten: &Rewritten,
+        given_up: &mut GivenUp,
+    ) -> Result<(), WriteError> {
         if rewritten.is_moved {
             self.resolve_conflicts_of(&rewritten.booking).await?;
-            self.freed(&rewritten.before).await?;
+            given_up.add(&rewritten.before);
         }
         Ok(())
     }

@@ -1,11 +1,15 @@
 //! What happens to time that a booking gives up: whoever waits for it gets it held.
 //!
-//! It happens in the transaction that frees the time (docs/adr/0012-promotion-in-the-transaction.md).
+//! It happens in the transaction that frees the time (docs/adr/0012-promotion-in-the-transaction.md),
+//! and after its last write: asked before, a part of what is freed could go to somebody who comes
+//! after one who waits for the whole.
+
+use std::collections::BTreeMap;
 
 use crate::changes::booking::NewBooking;
 use crate::changes::waitlist::Particulars;
 use crate::error::WriteError;
-use crate::interval::Interval;
+use crate::interval::{Interval, merged};
 use crate::place::{self, Placed};
 use crate::queries;
 use crate::record::{BookingRecord, Resource};
@@ -14,31 +18,49 @@ use crate::telemetry::HoldGiven;
 use crate::waitlist::{self, Entry, EntryStatus};
 use crate::work::{Subject, Work};
 
-impl Work<'_> {
-    /// A booking has given up the time that it held. Whoever waits for that time is asked in the same
-    /// transaction, so that nobody can step in between.
-    pub(crate) async fn freed(&mut self, before: &BookingRecord) -> Result<(), WriteError> {
-        match before.blocked() {
-            Some(freed) => self.ask_waiting(&before.resource_id, freed).await,
-            None => Ok(()),
+/// Time that the writes of one change give up, by resource.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp(BTreeMap<String, Vec<Interval>>);
+
+impl GivenUp {
+    /// The time that a booking held before it was written anew.
+    pub(crate) fn add(&mut self, before: &BookingRecord) {
+        if let Some(freed) = before.blocked() {
+            let of_resource = self.0.entry(before.resource_id.clone()).or_default();
+            of_resource.push(freed);
         }
     }
+}
 
-    /// Some of this time of a resource may have become free. Those who wait for it are asked in their
-    /// order; each whose whole time is free gets it held.
+impl Work<'_> {
+    /// Bookings have given up time, and this change writes nothing after it. Whoever waits for that
+    /// time is asked in the same transaction, so that nobody can step in between.
+    pub(crate) async fn freed(&mut self, given_up: GivenUp) -> Result<(), WriteError> {
+        for (resource_id, freed) in given_up.0 {
+            self.ask_waiting(&resource_id, freed).await?;
+        }
+        Ok(())
+    }
+
+    /// Some of these times of a resource may have become free. Those who wait for any of them are
+    /// asked in their order; each whose whole time is free gets it held.
     pub(crate) async fn ask_waiting(
         &mut self,
         resource_id: &str,
-        freed: Interval,
+        freed: Vec<Interval>,
     ) -> Result<(), WriteError> {
-        if freed.end_ms <= self.now_ms {
+        let mut freed = merged(freed);
+        freed.retain(|freed| freed.end_ms > self.now_ms);
+        let (Some(first), Some(last)) = (freed.first(), freed.last()) else {
             return Ok(());
-        }
+        };
+        let bounds = Interval::new(first.start_ms, last.end_ms);
         let Some(resource) = queries::resource(&mut *self.connection, resource_id).await? else {
             return Ok(());
         };
-        let fitting =
-            waitlist::fitting(&mut *self.connection, &resource, freed, self.now_ms).await?;
+        let mut fitting =
+            waitlist::fitting(&mut *self.connection, &resource, bounds, self.now_ms).await?;
+        fitting.retain(|entry| meets_any(&freed, needed(entry, &resource)));
         if fitting.is_empty() {
             return Ok(());
         }
@@ -52,10 +74,7 @@ impl Work<'_> {
         };
         let mut given: Vec<Interval> = Vec::new();
         for entry in &fitting {
-            let needed = Interval::new(
-                entry.start_ms,
-                resource.rules.blocked_until_ms(entry.end_ms),
-            );
+            let needed = needed(entry, &resource);
             // The database would refuse it, too; most who wait for one time are passed here.
             if given.iter().any(|given| given.overlaps(needed)) {
                 continue;
@@ -123,4 +142,16 @@ impl Work<'_> {
         HoldGiven.emit();
         Ok(true)
     }
+}
+
+/// The time that an entry waits for, with what its resource needs after it.
+fn needed(entry: &Entry, resource: &Resource) -> Interval {
+    let blocked_until_ms = resource.rules.blocked_until_ms(entry.end_ms);
+    Interval::new(entry.start_ms, blocked_until_ms)
+}
+
+/// Whether a time meets one of these, which are in order and apart.
+fn meets_any(apart: &[Interval], wanted: Interval) -> bool {
+    let first = apart.partition_point(|one| one.end_ms <= wanted.start_ms);
+    apart.get(first).is_some_and(|one| one.overlaps(wanted))
 }

@@ -132,7 +132,7 @@ impl Work<'_> {
             interval.start_ms,
             resource.rules.blocked_until_ms(interval.end_ms),
         );
-        let held = queries::holding(&mut *self.connection, &resource.id, needed, 1).await?;
+        let held = queries::held(&mut *self.connection, &resource.id, needed, 1).await?;
         let closed = queries::unavailable(&mut *self.connection, &resource.id, interval, 1).await?;
         Ok(held.is_empty() && closed.is_empty())
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
+use crate::changes::freed::GivenUp;
 use crate::changes::waitlist::{Ending, EntryAccess};
 use crate::config::BookingConfig;
 use crate::error::WriteError;
-use crate::waitlist::{self, Entry, EntryStatus};
+use crate::waitlist::{self, Entry, EntryStatus, MAX_WAITING_OF_USER, Whose};
 use crate::work::Work;
 use crate::writer::Change;
 
@@ -48,7 +49,9 @@ impl Change for LeaveWaitlist {
         };
         match entry.status {
             EntryStatus::Waiting | EntryStatus::Promoted => {
-                work.take_back(&entry).await?;
+                let mut given_up = GivenUp::default();
+                work.take_back(&entry, &mut given_up).await?;
+                work.freed(given_up).await?;
                 Ok(Left::Removed)
             }
             over => Ok(Left::Over(over)),
@@ -79,23 +82,28 @@ impl Change for LeaveAll {
             config: &self.config,
             by: &self.by,
         };
-        // What is held comes last: given back earlier, it could go to another of the same user.
+        let whose = Whose {
+            resource_id: Some(&self.resource_id),
+            user_id: Some(&self.user_id),
+        };
         let entries =
-            waitlist::living_entries(&mut *work.connection, &self.resource_id, &self.user_id)
-                .await?;
+            waitlist::living_entries(&mut *work.connection, whose, MAX_WAITING_OF_USER).await?;
+        let mut given_up = GivenUp::default();
         for entry in &entries {
-            work.take_back(entry).await?;
+            work.take_back(entry, &mut given_up).await?;
         }
+        work.freed(given_up).await?;
         Ok(entries.len())
     }
 }
 
 impl Work<'_> {
-    async fn take_back(&mut self, entry: &Entry) -> Result<(), WriteError> {
+    async fn take_back(&mut self, entry: &Entry, given_up: &mut GivenUp) -> Result<(), WriteError> {
         let reason = match self.by.id == entry.user_id {
             true => "you asked for it",
             false => "those who run the place took you off it",
         };
-        self.end_entry(entry, Ending::Removed, reason).await
+        self.end_of_several(entry, Ending::Removed, reason, given_up)
+            .await
     }
 }

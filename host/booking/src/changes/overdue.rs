@@ -1,5 +1,5 @@
 //! What is due without anybody asking for it: holds and waits that end, bookings to which nobody
-//! came or that nobody left, answers that need not be kept.
+//! came or that nobody left, answers and conflicts that need not be kept.
 
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ pub(crate) enum Due {
     Overstayed(String),
     /// Answers that were kept long enough.
     Answers,
+    /// Conflicts that were kept long enough.
+    Conflicts,
 }
 
 /// Does what is due, for who has the lease.
@@ -85,6 +87,7 @@ impl Change for Chore {
             Due::Missed(id) => work.miss(id, self.open_since_ms).await?,
             Due::Overstayed(id) => work.release(id).await?,
             Due::Answers => return Ok(Done::Rows(work.forget_answers().await?)),
+            Due::Conflicts => return Ok(Done::Rows(work.forget_conflicts().await?)),
         };
         Ok(Done::Rows(is_done.into()))
     }

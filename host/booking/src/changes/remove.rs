@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
+use crate::changes::freed::GivenUp;
 use crate::changes::people::{Changed, seen};
 use crate::changes::step::Stepped;
 use crate::changes::waitlist::Ending;
@@ -13,6 +14,7 @@ use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::queries::{self, Owner};
 use crate::status::{Status, Step};
+use crate::waitlist;
 use crate::work::Work;
 use crate::writer::Change;
 
@@ -148,7 +150,8 @@ impl Work<'_> {
             return Ok(Cleared::Standing { bookings: count });
         }
         let most = i64::try_from(MAX_AT_ONCE).unwrap_or(i64::MAX);
-        let waiters = self.waiters_of(owner, most + 1).await?;
+        let waiters =
+            waitlist::living_entries(&mut *self.connection, owner.into(), most + 1).await?;
         if count > most || waiters.len() > MAX_AT_ONCE {
             return Ok(Cleared::TooMany {
                 bookings: count,
@@ -163,9 +166,10 @@ impl Work<'_> {
             0 => {}
             bookings => return Ok(Cleared::Inside { bookings }),
         }
-        // Before the bookings: time that is freed goes to those who wait for it.
+        let mut given_up = GivenUp::default();
         for waiter in &waiters {
-            self.end_entry(waiter, Ending::Removed, reason).await?;
+            self.end_of_several(waiter, Ending::Removed, reason, &mut given_up)
+                .await?;
         }
         let mut cancelled = 0;
         // What was held for somebody who waited has gone with their entry.
@@ -176,7 +180,13 @@ impl Work<'_> {
             let resource = self.resource_of(&booking).await?;
             let id = booking.id.clone();
             match self
-                .step(booking, &resource, Step::Cancel, Some(reason))
+                .step_of_several(
+                    booking,
+                    &resource,
+                    Step::Cancel,
+                    Some(reason),
+                    &mut given_up,
+                )
                 .await?
             {
                 Stepped::Taken(_) => cancelled += 1,
@@ -187,6 +197,7 @@ impl Work<'_> {
                 }
             }
         }
+        self.freed(given_up).await?;
         Ok(Cleared::Done {
             bookings: cancelled,
             waiting: waiters.len(),

@@ -150,7 +150,7 @@ impl Work<'_> {
         // What was forbidden to somebody who waits may be allowed now.
         if resource.allows_otherwise_than(&before) {
             let ever = Interval::new(self.now_ms, i64::MAX);
-            self.ask_waiting(&resource.id, ever).await?;
+            self.ask_waiting(&resource.id, vec![ever]).await?;
         }
         Ok(resource)
     }

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
-use jiff::tz::TimeZone;
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
-use crate::changes::booking::{Access, Found, Obstructed, Refused};
+use crate::changes::booking::{Access, Found, NotPlaced, Obstructed, Refused, not_placed};
 use crate::changes::edit::{Attempt, BookingEdit, Edited, Rewritten};
-use crate::changes::series::{NoPlace, Obstacle, Occurrence, Outcome};
+use crate::changes::freed::GivenUp;
+use crate::changes::occurrence::{Obstacle, Occurrence, Outcome};
+use crate::changes::series::NoPlace;
+use crate::changes::shift::Shift;
 use crate::changes::step::Stepped;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
-use crate::record::BookingRecord;
-use crate::recurrence::{moment_or_after, wall_clock};
+use crate::place;
+use crate::record::{BookingRecord, Resource};
 use crate::series::{Scope, SeriesRecord, occurrences_from, series};
 use crate::status::{Status, Step};
 use crate::work::{Subject, Work};
@@ -127,13 +128,12 @@ impl Work<'_> {
             return Ok(ScopedEdited::Refused(Edited::Final(named.status)));
         }
         let shift = Shift::of(named, edit, &series);
-        // Whoever moves back in time begins with the first, whoever moves ahead with the last: then
-        // none moves into the place of another one that is still to move.
         members.sort_by_key(|member| member.start_ms);
-        if shift.is_later() {
-            members.reverse();
-        }
         self.begin_part().await?;
+        // All leave their places before the first takes a new one: none is in the way of another.
+        for member in &members {
+            self.lift(member).await?;
+        }
         let mut moved = Moved::default();
         for member in members {
             let resource = self.resource_of(&member).await?;
@@ -153,7 +153,6 @@ impl Work<'_> {
                 return Ok(ScopedEdited::Refused(why));
             }
         }
-        moved.in_order();
         if moved.reports.iter().any(|report| report.obstacle.is_some()) {
             self.take_back_part().await?;
             let no_place = self.no_place(moved.reports, moved.obstructed).await?;
@@ -162,12 +161,14 @@ impl Work<'_> {
         for rewritten in &moved.rewritten {
             self.tell_rewritten(rewritten).await?;
         }
+        let mut given_up = GivenUp::default();
         for rewritten in &moved.rewritten {
-            self.leave_behind(rewritten).await?;
+            self.leave_behind(rewritten, &mut given_up).await?;
         }
         if !moved.rewritten.is_empty() {
             self.touch("series.updated", &series).await?;
         }
+        self.freed(given_up).await?;
         self.end_part().await?;
         Ok(ScopedEdited::Bookings(moved.bookings()))
     }
@@ -184,8 +185,14 @@ impl Work<'_> {
                 moved.rewritten.push(*rewritten);
             }
             Attempt::Same(booking) => {
-                moved.reports.push(possible(&booking));
-                moved.same.push(booking);
+                let placed = place::update(self.connection, &booking).await?;
+                if let Some(reason) = not_placed(placed) {
+                    let resource = self.resource_of(&booking).await?;
+                    self.note_no_place(booking, resource, reason, moved).await?;
+                } else {
+                    moved.reports.push(possible(&booking));
+                    moved.same.push(booking);
+                }
             }
             Attempt::Refused {
                 why: Edited::Refused(Refused::Rule(broken)),
@@ -197,18 +204,40 @@ impl Work<'_> {
             Attempt::Refused { why, .. } => return Ok(Some(why)),
             Attempt::NoPlace(no_place) => {
                 let (booking, resource, placed) = *no_place;
-                let in_the_way = self.in_the_way(&booking, &resource).await?;
-                let obstacle = Obstacle::of_others(placed, &in_the_way);
-                moved.reports.push(without_place(&booking, obstacle));
-                moved.obstructed.push(Obstructed {
-                    booking,
-                    resource,
-                    placed,
-                    in_the_way,
-                });
+                self.note_no_place(booking, resource, placed, moved).await?;
             }
         }
         Ok(None)
+    }
+
+    async fn note_no_place(
+        &mut self,
+        booking: BookingRecord,
+        resource: Resource,
+        placed: NotPlaced,
+        moved: &mut Moved,
+    ) -> Result<(), WriteError> {
+        let in_the_way = self.in_the_way(&booking, &resource).await?;
+        let obstacle = Obstacle::of_others(placed, &in_the_way);
+        moved.reports.push(without_place(&booking, obstacle));
+        moved.obstructed.push(Obstructed {
+            booking,
+            resource,
+            placed,
+            in_the_way,
+        });
+        Ok(())
+    }
+
+    /// Takes an occurrence off its place, without a word, until it is written anew in the same part.
+    async fn lift(&mut self, member: &BookingRecord) -> Result<(), WriteError> {
+        let lifted = BookingRecord {
+            status: Status::Cancelled,
+            blocked_until_ms: None,
+            ..member.clone()
+        };
+        place::update(self.connection, &lifted).await?;
+        Ok(())
     }
 
     async fn cancel_scoped(
@@ -222,16 +251,27 @@ impl Work<'_> {
         if let Err(refusal) = named.status.take(Step::Cancel) {
             return Ok(ScopedCancelled::Refused(Stepped::Refused(refusal)));
         }
+        self.begin_part().await?;
         let mut cancelled = Vec::with_capacity(members.len());
+        let mut given_up = GivenUp::default();
         for member in members {
             let resource = self.resource_of(&member).await?;
             // The others can be called off: `members` takes none that cannot.
-            match self.step(member, &resource, Step::Cancel, None).await? {
+            let step = Step::Cancel;
+            match self
+                .step_of_several(member, &resource, step, None, &mut given_up)
+                .await?
+            {
                 Stepped::Taken(booking) => cancelled.push(booking),
-                other => return Ok(ScopedCancelled::Refused(other)),
+                other => {
+                    self.take_back_part().await?;
+                    return Ok(ScopedCancelled::Refused(other));
+                }
             }
         }
         self.touch("series.cancelled", &series).await?;
+        self.freed(given_up).await?;
+        self.end_part().await?;
         Ok(ScopedCancelled::Bookings(cancelled))
     }
 
@@ -299,14 +339,6 @@ struct Moved {
 }
 
 impl Moved {
-    /// In the order of time, whatever the order in which they were moved.
-    fn in_order(&mut self) {
-        self.reports.sort_by_key(|report| report.interval);
-        self.rewritten
-            .sort_by_key(|rewritten| rewritten.booking.start_ms);
-        self.obstructed.sort_by_key(|one| one.booking.start_ms);
-    }
-
     fn bookings(self) -> Vec<BookingRecord> {
         let rewritten = self.rewritten.into_iter().map(|one| one.booking);
         let mut bookings: Vec<BookingRecord> = rewritten.chain(self.same).collect();
@@ -329,61 +361,5 @@ fn without_place(booking: &BookingRecord, obstacle: Obstacle) -> Occurrence {
     Occurrence {
         booking_id: Some(booking.id.clone()),
         ..Occurrence::without_place(booking.interval(), obstacle)
-    }
-}
-
-/// How another time of one occurrence moves the others: as far by the wall clock, and as much longer
-/// or shorter.
-struct Shift {
-    zone: TimeZone,
-    /// None where the times stay.
-    by: Option<(SignedDuration, i64)>,
-}
-
-impl Shift {
-    fn of(named: &BookingRecord, edit: &BookingEdit, series: &SeriesRecord) -> Self {
-        let zone = TimeZone::get(&series.time_zone).unwrap_or(TimeZone::UTC);
-        let start_ms = edit.start_ms.unwrap_or(named.start_ms);
-        let duration_ms = named.interval().duration_ms();
-        let end_ms = match (edit.end_ms, edit.start_ms) {
-            (Some(end_ms), _) => end_ms,
-            (None, Some(start_ms)) => start_ms + duration_ms,
-            (None, None) => named.end_ms,
-        };
-        let is_moved = (start_ms, end_ms) != (named.start_ms, named.end_ms);
-        let shift = || {
-            let (to, from) = (
-                wall_clock(&zone, start_ms)?,
-                wall_clock(&zone, named.start_ms)?,
-            );
-            Some((to.duration_since(from), end_ms - start_ms - duration_ms))
-        };
-        let by = is_moved.then(shift).flatten();
-        Self { zone, by }
-    }
-
-    fn is_later(&self) -> bool {
-        self.by.is_some_and(|(shift, _)| shift.is_positive())
-    }
-
-    /// The change for another occurrence.
-    fn applied_to(
-        &self,
-        member: &BookingRecord,
-        edit: &BookingEdit,
-    ) -> Result<BookingEdit, &'static str> {
-        let Some((shift, growth_ms)) = self.by else {
-            return Ok(edit.clone());
-        };
-        let start_ms = || {
-            let local = wall_clock(&self.zone, member.start_ms)?;
-            moment_or_after(&self.zone, local.checked_add(shift).ok()?)
-        };
-        let start_ms = start_ms().ok_or("an occurrence would be beyond all calendars")?;
-        Ok(BookingEdit {
-            start_ms: Some(start_ms),
-            end_ms: Some(start_ms + member.interval().duration_ms() + growth_ms),
-            ..edit.clone()
-        })
     }
 }

@@ -7,16 +7,15 @@ use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
-use crate::changes::booking::{
-    InTheWay, NewBooking, NotPlaced, Obstructed, Refused, Taken, not_placed,
-};
+use crate::changes::booking::{NewBooking, Obstructed, Refused, Taken, not_placed};
+use crate::changes::conflicts::OpenConflict;
+use crate::changes::freed::GivenUp;
+use crate::changes::occurrence::{Obstacle, Occurrence, Outcome};
 use crate::config::BookingConfig;
 use crate::error::WriteError;
-use crate::interval::Interval;
 use crate::queries;
-use crate::record::{BookingRecord, Resource};
+use crate::record::{BookingRecord, Resource, User};
 use crate::recurrence::Expansion;
-use crate::rules::Broken;
 use crate::series::SeriesRecord;
 use crate::work::{Subject, Work};
 use crate::writer::Change;
@@ -61,6 +60,9 @@ pub(crate) enum SeriesCreated {
     Made {
         series: SeriesRecord,
         occurrences: Vec<Occurrence>,
+        /// Local times that the rule names and the clocks leave out; by the table of zones of that
+        /// day, which may be another when the answer is repeated.
+        left_out: Vec<DateTime>,
     },
     /// Nothing was made, whatever the occurrences.
     Refused(Refused),
@@ -76,71 +78,6 @@ pub(crate) struct NoPlace {
     pub(crate) occurrences: Vec<Occurrence>,
     /// The first of those whose time is taken, told as a conflict.
     pub(crate) first: Option<Taken>,
-}
-
-/// What became of one occurrence.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Occurrence {
-    #[serde(flatten)]
-    pub(crate) interval: Interval,
-    pub(crate) outcome: Outcome,
-    /// The booking that it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) booking_id: Option<String>,
-    /// Why it has no place.
-    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    pub(crate) obstacle: Option<Obstacle>,
-    /// The conflict that was told of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) conflict_id: Option<String>,
-}
-
-/// How it went with one occurrence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Outcome {
-    /// It is booked.
-    Booked,
-    /// It has no place, and the others were made without it.
-    Skipped,
-    /// It has no place, so none was made.
-    Refused,
-    /// It would have had a place.
-    Possible,
-}
-
-/// Why an occurrence has no place; nothing in it says who is in the way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub(crate) struct Obstacle {
-    /// A word for programs: `overlap`, or the rule of the resource.
-    pub(crate) code: String,
-    /// A phrase for people.
-    pub(crate) reason: String,
-    /// When it is taken.
-    pub(crate) conflicts: Vec<Interval>,
-}
-
-impl Obstacle {
-    pub(crate) fn of_rule(broken: Broken) -> Self {
-        Self {
-            code: broken.code,
-            reason: broken.reason,
-            conflicts: Vec::new(),
-        }
-    }
-
-    pub(crate) fn of_others(placed: NotPlaced, in_the_way: &InTheWay) -> Self {
-        let code = match placed {
-            NotPlaced::Overlaps => "overlap",
-            NotPlaced::Unavailable => "unavailable",
-        };
-        Self {
-            code: code.to_owned(),
-            reason: placed.in_words().to_owned(),
-            conflicts: in_the_way.intervals.clone(),
-        }
-    }
 }
 
 impl Change for CreateSeries {
@@ -168,10 +105,9 @@ impl Work<'_> {
         else {
             return Ok(SeriesCreated::Refused(Refused::NoResource));
         };
-        let user = queries::user(&mut *self.connection, &first.user_id).await?;
-        if user.is_none() {
+        let Some(user) = queries::user(&mut *self.connection, &first.user_id).await? else {
             return Ok(SeriesCreated::Refused(Refused::NoUser));
-        }
+        };
         if first.attendees_count > resource.capacity {
             let capacity = resource.capacity;
             return Ok(SeriesCreated::Refused(Refused::TooMany { capacity }));
@@ -180,8 +116,16 @@ impl Work<'_> {
             let buffer_minutes = resource.rules.buffer_minutes;
             return Ok(SeriesCreated::OverlapsItself { buffer_minutes });
         }
+        let conflict = match self.named_conflict(first).await? {
+            Ok(conflict) => conflict,
+            Err(refused) => return Ok(SeriesCreated::Refused(refused)),
+        };
         let series = new.record(self.now_ms);
         self.begin_part().await?;
+        let mut given_up = GivenUp::default();
+        if let Some(conflict) = &conflict {
+            self.give_way(conflict, &mut given_up).await?;
+        }
         self.add_series(&series).await?;
         let mut occurrences = Vec::with_capacity(new.expansion.starts.len());
         let mut obstructed = Vec::new();
@@ -189,7 +133,7 @@ impl Work<'_> {
             let booking =
                 new.occurrence(&series, self.made(first, &resource), *start_ms, &resource);
             occurrences.push(
-                self.add_occurrence(booking, &resource, &mut obstructed)
+                self.add_occurrence(booking, &resource, &user, &mut obstructed)
                     .await?,
             );
         }
@@ -200,15 +144,23 @@ impl Work<'_> {
         };
         if !stands {
             self.take_back_part().await?;
+            if let (Some(conflict), Some(first)) = (&conflict, obstructed.first_mut()) {
+                conflict.met_again_by(&mut first.booking);
+            }
             return Ok(SeriesCreated::NoPlace(
                 self.no_place(occurrences, obstructed).await?,
             ));
         }
+        if let Some(conflict) = &conflict {
+            self.resolve_by_series(conflict, &occurrences).await?;
+        }
         self.tell_skipped(&mut occurrences, obstructed).await?;
+        self.freed(given_up).await?;
         self.end_part().await?;
         Ok(SeriesCreated::Made {
             series,
             occurrences,
+            left_out: new.expansion.left_out.clone(),
         })
     }
 
@@ -245,6 +197,7 @@ impl Work<'_> {
         &mut self,
         booking: BookingRecord,
         resource: &Resource,
+        user: &User,
         obstructed: &mut Vec<Obstructed>,
     ) -> Result<Occurrence, WriteError> {
         let interval = booking.interval();
@@ -257,8 +210,9 @@ impl Work<'_> {
                 Obstacle::of_rule(broken),
             ));
         }
-        let placed = self.add(&booking, resource).await?;
+        let placed = self.add(&booking, resource, user).await?;
         let Some(placed) = not_placed(placed) else {
+            self.resolve_wanted(&booking).await?;
             return Ok(Occurrence {
                 interval,
                 outcome: Outcome::Booked,
@@ -277,6 +231,20 @@ impl Work<'_> {
             in_the_way,
         });
         Ok(occurrence)
+    }
+
+    /// Resolves the conflict that a series names by the first occurrence that it has.
+    async fn resolve_by_series(
+        &mut self,
+        conflict: &OpenConflict,
+        occurrences: &[Occurrence],
+    ) -> Result<(), WriteError> {
+        let first = occurrences.iter().find_map(|one| one.booking_id.as_deref());
+        let Some(first) = first else { return Ok(()) };
+        match queries::booking(&mut *self.connection, first).await? {
+            Some(booking) => self.resolve_instead(conflict, &booking).await,
+            None => Ok(()),
+        }
     }
 
     /// Tells a conflict for each occurrence whose time is taken.
@@ -322,18 +290,6 @@ impl Work<'_> {
             }
         };
         Ok(NoPlace { occurrences, first })
-    }
-}
-
-impl Occurrence {
-    pub(crate) fn without_place(interval: Interval, obstacle: Obstacle) -> Self {
-        Self {
-            interval,
-            outcome: Outcome::Skipped,
-            booking_id: None,
-            obstacle: Some(obstacle),
-            conflict_id: None,
-        }
     }
 }
 

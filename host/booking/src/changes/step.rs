@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
 use crate::changes::booking::{Access, Found};
+use crate::changes::freed::GivenUp;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::record::{BookingRecord, Resource};
@@ -60,8 +61,46 @@ impl Change for TakeStep {
 
 impl Work<'_> {
     /// Lets a booking take a step, for a reason that its event names. Who leaves early gives the
-    /// rest of the time back.
+    /// rest of the time back, and those who wait for it are asked.
     pub(crate) async fn step(
+        &mut self,
+        before: BookingRecord,
+        resource: &Resource,
+        step: Step,
+        reason: Option<&str>,
+    ) -> Result<Stepped, WriteError> {
+        let mut given_up = GivenUp::default();
+        let stepped = self
+            .step_of_several(before, resource, step, reason, &mut given_up)
+            .await?;
+        self.freed(given_up).await?;
+        Ok(stepped)
+    }
+
+    /// A step of one booking where a change has others to write after it: what it gives up is
+    /// collected, for the end.
+    pub(super) async fn step_of_several(
+        &mut self,
+        before: BookingRecord,
+        resource: &Resource,
+        step: Step,
+        reason: Option<&str>,
+        given_up: &mut GivenUp,
+    ) -> Result<Stepped, WriteError> {
+        let stepped = self
+            .step_alone(before.clone(), resource, step, reason)
+            .await?;
+        if let Stepped::Taken(booking) = &stepped
+            && !booking.status.holds_its_time()
+        {
+            self.resolve_conflicts_of(booking).await?;
+            given_up.add(&before);
+        }
+        Ok(stepped)
+    }
+
+    /// The step by itself, written and told; what follows from it is for the caller.
+    pub(super) async fn step_alone(
         &mut self,
         before: BookingRecord,
         resource: &Resource,
@@ -86,10 +125,6 @@ impl Work<'_> {
         self.rewrite(&booking).await?;
         self.told(step.kind(), Some(&before), &booking, resource, reason)
             .await?;
-        if !booking.status.holds_its_time() {
-            self.resolve_conflicts_of(&booking).await?;
-            self.freed(&before).await?;
-        }
         Ok(Stepped::Taken(booking))
     }
 

@@ -1,5 +1,6 @@
 //! Times at which a resource cannot be used. What was booked before stays, and its people hear of the
 //! conflict; whoever moves or calls off has resolved it, and so has whoever opens the resource again.
+//! What is only held for somebody ends.
 
 use std::sync::Arc;
 
@@ -8,15 +9,18 @@ use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
-use crate::alternatives::{Alternative, Wanted};
 use crate::changes::conflicts::{NewConflict, OpenConflict};
+use crate::changes::freed::GivenUp;
+use crate::changes::waitlist::Ending;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::events;
 use crate::interval::Interval;
 use crate::queries;
 use crate::record::{BookingRecord, Resource};
+use crate::status::Status;
 use crate::unavailability::Unavailability;
+use crate::waitlist;
 use crate::work::{Subject, Work};
 use crate::writer::Change;
 
@@ -24,9 +28,9 @@ use crate::writer::Change;
 /// everybody else's changes wait for it.
 pub(crate) const MAX_AFFECTED: usize = 1_000;
 
-/// To how many of them, the first, other times and resources are suggested: looking for them takes a
-/// hundred times as long as telling.
-const MAX_SUGGESTED_TO: usize = 100;
+/// To how many of them, the first, other times and resources are suggested: looking for them takes
+/// many times as long as telling, and everybody else's changes wait for it.
+const MAX_SUGGESTED_TO: usize = 20;
 
 /// Asks that a resource cannot be used for a time. The values have been checked.
 pub(crate) struct Close {
@@ -151,9 +155,20 @@ impl Work<'_> {
             created_ms: self.now_ms,
         };
         self.add_closure(&closure, &resource).await?;
+        let reason = format!(
+            "{} cannot be used at that time: {}",
+            resource.name, closure.reason
+        );
+        let (held, affected): (Vec<BookingRecord>, Vec<BookingRecord>) = affected
+            .into_iter()
+            .partition(|booking| booking.status == Status::Held);
+        let mut given_up = GivenUp::default();
+        for booking in &held {
+            self.end_held(booking, &reason, &mut given_up).await?;
+        }
         for (place, booking) in affected.iter().enumerate() {
             let alternatives = match place < MAX_SUGGESTED_TO {
-                true => self.instead_of(booking, &resource).await?,
+                true => self.alternatives_to(booking, &resource).await?,
                 false => Vec::new(),
             };
             let conflict_id = uuid::Uuid::now_v7().to_string();
@@ -164,16 +179,31 @@ impl Work<'_> {
                 conflicts_with: &[],
                 taken: &[closure.interval],
                 alternatives: &alternatives,
-                reason: &format!(
-                    "{} cannot be used at that time: {}",
-                    resource.name, closure.reason
-                ),
+                reason: &reason,
+                unavailability_id: Some(&closure.id),
             })
             .await?;
-            self.mark_cause(&conflict_id, &closure.id).await?;
         }
+        self.freed(given_up).await?;
         let affected = affected.into_iter().map(|booking| booking.id).collect();
         Ok(Closed::Done { closure, affected })
+    }
+
+    /// Ends the waiting of whom a booking is held for: they were told that they may have a time that
+    /// nobody can have now. What is left of it is for others.
+    async fn end_held(
+        &mut self,
+        held: &BookingRecord,
+        reason: &str,
+        given_up: &mut GivenUp,
+    ) -> Result<(), WriteError> {
+        let entry = waitlist::entry_of_booking(&mut *self.connection, &held.id)
+            .await?
+            .ok_or_else(|| {
+                WriteError::Database(format!("booking {} is held for nobody", held.id))
+            })?;
+        self.end_of_several(&entry, Ending::Expired, reason, given_up)
+            .await
     }
 
     /// The bookings that are to come and meet the time; one more than are affected at once.
@@ -234,19 +264,6 @@ impl Work<'_> {
         self.tell(Topic::ResourceEvents, &resource.id, draft).await
     }
 
-    async fn instead_of(
-        &mut self,
-        booking: &BookingRecord,
-        resource: &Resource,
-    ) -> Result<Vec<Alternative>, WriteError> {
-        let wanted = Wanted {
-            resource,
-            interval: booking.interval(),
-            attendees_count: booking.attendees_count,
-        };
-        Ok(wanted.alternatives(self.connection, self.now_ms).await?)
-    }
-
     async fn reopen(&mut self, resource_id: &str, id: &str) -> Result<bool, WriteError> {
         let Some(resource) = queries::resource(&mut *self.connection, resource_id).await? else {
             return Ok(false);
@@ -270,40 +287,27 @@ impl Work<'_> {
             .resource(resource_id)
             .subject(resource_id);
         self.tell(Topic::ResourceEvents, resource_id, draft).await?;
-        // No more of them than when it was closed: none could be added since.
-        for booking in self.affected(resource_id, closure.interval).await? {
-            let others =
-                queries::unavailable(&mut *self.connection, resource_id, booking.interval(), 1)
-                    .await?;
-            if others.is_empty() {
-                self.resolve_closed(&booking).await?;
-            }
-        }
-        self.ask_waiting(resource_id, closure.interval).await?;
+        self.resolve_closed(id).await?;
+        self.ask_waiting(resource_id, vec![closure.interval])
+            .await?;
         Ok(true)
     }
 
-    /// Tells the conflict from one of a move that was refused, which has the same booking.
-    async fn mark_cause(&mut self, conflict_id: &str, id: &str) -> Result<(), WriteError> {
-        sqlx::query("UPDATE conflicts SET unavailability_id = ? WHERE id = ?")
-            .bind(id)
-            .bind(conflict_id)
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(())
-    }
-
-    /// Resolves the conflicts of a booking with times at which its resource could not be used.
-    async fn resolve_closed(&mut self, booking: &BookingRecord) -> Result<(), WriteError> {
+    /// Resolves the conflicts of bookings to come with a time at which the resource could not be
+    /// used. No more of them than when it was closed: none was added since.
+    async fn resolve_closed(&mut self, unavailability_id: &str) -> Result<(), WriteError> {
         let open: Vec<OpenConflict> = sqlx::query_as(
-            "SELECT * FROM conflicts
-             WHERE booking_id = ? AND resolved_ms IS NULL AND unavailability_id IS NOT NULL",
+            "SELECT * FROM conflicts WHERE unavailability_id = ? AND resolved_ms IS NULL
+             ORDER BY start_ms, id",
         )
-        .bind(&booking.id)
+        .bind(unavailability_id)
         .fetch_all(&mut *self.connection)
         .await?;
         for conflict in open {
-            self.resolve_conflict(&conflict, booking).await?;
+            let booking = queries::booking(&mut *self.connection, &conflict.booking_id).await?;
+            if let Some(booking) = booking.filter(|booking| booking.end_ms > self.now_ms) {
+                self.resolve_conflict(&conflict, &booking).await?;
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use carillon_events::Topic;
 use serde::Serialize;
 
+use crate::changes::freed::GivenUp;
 use crate::error::WriteError;
 use crate::events;
 use crate::record::{BookingRecord, Resource};
@@ -131,13 +132,25 @@ impl Work<'_> {
         ending: Ending,
         reason: &str,
     ) -> Result<(), WriteError> {
+        let mut given_up = GivenUp::default();
+        self.end_of_several(before, ending, reason, &mut given_up)
+            .await?;
+        self.freed(given_up).await
+    }
+
+    /// Ends the waiting of one entry where a change has others to write after it: what it gives up
+    /// is collected, for the end.
+    pub(super) async fn end_of_several(
+        &mut self,
+        before: &Entry,
+        ending: Ending,
+        reason: &str,
+        given_up: &mut GivenUp,
+    ) -> Result<(), WriteError> {
         let resource = self.resource_named(&before.resource_id).await?;
-        let held = match (before.status, &before.booking_id) {
-            (EntryStatus::Promoted, Some(booking_id)) => {
-                Some(self.give_back(booking_id, ending).await?)
-            }
-            _ => None,
-        };
+        if let (EntryStatus::Promoted, Some(booking_id)) = (before.status, &before.booking_id) {
+            given_up.add(&self.give_back(booking_id, ending).await?);
+        }
         let entry = self
             .move_entry(before, ending.of_entry(), before.booking_id.clone())
             .await?;
@@ -146,11 +159,7 @@ impl Work<'_> {
             ..Particulars::default()
         };
         self.told_entry(ending.kind(), Some(before), &entry, &resource, particulars)
-            .await?;
-        match held {
-            Some(held) => self.freed(&held).await,
-            None => Ok(()),
-        }
+            .await
     }
 
     /// Ends a hold, and answers the booking as it was. Nobody was ever told that there is a booking,

@@ -2,6 +2,7 @@
 
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 
+use crate::interval::Interval;
 use crate::unavailability::{MAX_CLOSED_MS, Unavailability};
 
 /// Which of them to list: those that reach into [from, to), by start and id.
@@ -51,4 +52,27 @@ pub(crate) async fn closure(
         .bind(resource_id)
         .fetch_optional(database)
         .await
+}
+
+/// Walks an index in its order, and reads nothing else.
+pub(crate) const UNAVAILABLE: &str = "
+    SELECT start_ms, end_ms FROM unavailabilities
+    WHERE resource_id = ? AND end_ms > ? AND start_ms < ?
+    ORDER BY end_ms LIMIT ?";
+
+/// When the resource cannot be used between two moments, by end; at most `limit`.
+pub(crate) async fn unavailable(
+    database: impl SqliteExecutor<'_>,
+    resource_id: &str,
+    bounds: Interval,
+    limit: i64,
+) -> Result<Vec<Interval>, sqlx::Error> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(UNAVAILABLE)
+        .bind(resource_id)
+        .bind(bounds.start_ms)
+        .bind(bounds.end_ms)
+        .bind(limit)
+        .fetch_all(database)
+        .await?;
+    Ok(rows.into_iter().map(Interval::from).collect())
 }

@@ -37,9 +37,11 @@ async fn any(running: &Running, list: &str, statuses: &[&str]) -> Option<Value> 
 /// Something that somebody does.
 async fn act(running: &Running, first_hour: u32) {
     let start = first_hour + rand::random_range(0..HOURS);
+    // Some want it until the next day, when the second occurrence of a series is over.
+    let next_day = if rand::random_bool(0.1) { 24 } else { 0 };
     let wish = json!({
         "userId": format!("user-{}", rand::random_range(1..=7)), "title": "x",
-        "startTime": time(start), "endTime": time(start + rand::random_range(1..=3)),
+        "startTime": time(start), "endTime": time(start + rand::random_range(1..=3) + next_day),
     });
     let room = format!("room-{}", [1, 4].choose(&mut rand::rng()).unwrap());
     let bookings = format!(
@@ -48,7 +50,7 @@ async fn act(running: &Running, first_hour: u32) {
     );
     let waitlist = format!("/waitlist/{room}?limit=200");
     let entry_path = |entry: &Value| format!("/waitlist/{room}/{}", entry["id"].as_str().unwrap());
-    let answer: Option<Answer> = match rand::random_range(0..24) {
+    let answer: Option<Answer> = match rand::random_range(0..29) {
         0..6 => {
             let mut booking = wish;
             booking["resourceId"] = json!(room);
@@ -79,6 +81,19 @@ async fn act(running: &Running, first_hour: u32) {
             }
             None => None,
         },
+        24 => Some(series(running, room.as_str(), start).await),
+        25..27 => match any(running, &bookings, &["confirmed"]).await {
+            Some(booking) if booking["seriesId"].is_string() => {
+                Some(several(running, booking["id"].as_str().unwrap()).await)
+            }
+            _ => None,
+        },
+        27 => Some(guest(running, &room, start).await),
+        28 => {
+            let user = rand::random_range(1..=7);
+            let all = format!("/waitlist/{room}?userId=user-{user}");
+            Some(running.leave(&all).await)
+        }
         21 => match any(running, &waitlist, &["promoted"]).await {
             Some(entry) => Some(running.accept(&entry_path(&entry)).await),
             None => None,
@@ -96,6 +111,52 @@ async fn act(running: &Running, first_hour: u32) {
         "{}",
         answer.map_or_else(String::new, |answer| answer.text)
     );
+}
+
+/// Books the same time of two days.
+async fn series(running: &Running, room: &str, start: u32) -> Answer {
+    let local = |hour| time(hour).trim_end_matches('Z').to_owned();
+    let wanted = json!({
+        "resourceId": room, "userId": "user-1", "title": "x", "timeZone": "UTC",
+        "startTime": local(start), "endTime": local(start + 2),
+        "rule": "FREQ=DAILY;COUNT=2", "conflicts": "skip",
+    });
+    running.post("/series", &wanted).await
+}
+
+/// Calls both days of a series off, or moves them to where they may be in each other's way.
+async fn several(running: &Running, id: &str) -> Answer {
+    if rand::random_bool(0.5) {
+        return running.step(id, "cancel?scope=all").await;
+    }
+    let room = ["room-1", "room-4"].choose(&mut rand::rng());
+    let other = json!({ "resourceId": room });
+    running.patch_scope(id, "all", "*", &other).await
+}
+
+/// Somebody comes, books what they can, waits for what they cannot have, and goes for good.
+async fn guest(running: &Running, room: &str, start: u32) -> Answer {
+    let id = format!("guest-{}", rand::random::<u64>());
+    let user = json!({
+        "id": id, "email": "guest@example.org", "displayName": "Guest", "timeZone": "UTC",
+        "locale": "en",
+    });
+    let come = running.post("/users", &user).await;
+    assert_eq!(come.status, StatusCode::CREATED, "{}", come.text);
+    for hour in start..start + 3 {
+        let mut wish = json!({
+            "userId": id, "title": "x", "startTime": time(hour), "endTime": time(hour + 1),
+            "priority": 50,
+        });
+        running.post(&format!("/waitlist/{room}"), &wish).await;
+        wish.as_object_mut().unwrap().remove("priority");
+        wish["resourceId"] = json!(room);
+        running.post("/bookings", &wish).await;
+        tokio::task::yield_now().await;
+    }
+    running
+        .delete(&format!("/users/{id}?bookings=cancel"), "*")
+        .await
 }
 
 /// The crowd acts while time goes on by up to a hold and what is due is done.

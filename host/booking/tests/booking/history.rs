@@ -64,6 +64,8 @@ fn rank(entry: &Value) -> (i64, i64, &str) {
 struct State {
     bookings: HashMap<String, Value>,
     entries: BTreeMap<String, Value>,
+    /// The last change in which something was given to somebody who waited.
+    gave: String,
 }
 
 impl State {
@@ -112,6 +114,23 @@ impl State {
         }
     }
 
+    /// Time is given once a change has given up all that it gives up: who waits for more than one
+    /// of its times would be passed over otherwise.
+    fn check_given_up(&self, step: &Step) {
+        let (Some(before), after) = (self.bookings.get(&step.id), &step.after) else {
+            return;
+        };
+        let keeps_it = holds_its_time(after)
+            && before["resourceId"] == after["resourceId"]
+            && ms(after, "startTime") <= ms(before, "startTime")
+            && ms(after, "blockedUntil") >= ms(before, "blockedUntil");
+        assert!(
+            keeps_it || !holds_its_time(before) || self.gave != step.correlation,
+            "{}: others were asked before this time was given up",
+            step.at
+        );
+    }
+
     /// After each change nobody waits for what they could have.
     fn check_rest(&self, last: &Step) {
         for entry in self.waiting() {
@@ -132,8 +151,10 @@ pub(crate) async fn check(folder: &Path) -> Seen {
         state.check_version(step);
         match step.subject.as_str() {
             "booking" => {
+                state.check_given_up(step);
                 if step.action == "hold.given" {
                     state.check_hold(step);
+                    state.gave.clone_from(&step.correlation);
                     seen.holds += 1;
                 } else if holds_its_time(&step.after) {
                     let is_free = state.bookings_without(&step.id, &step.after);
@@ -150,10 +171,10 @@ pub(crate) async fn check(folder: &Path) -> Seen {
                 }
                 state.entries.insert(step.id.clone(), step.after.clone());
             }
-            _ => continue,
+            _ => {}
         }
         let silent = step.action.starts_with("hold.") || step.action == "waitlist.accepted";
-        if !silent {
+        if !silent && ["booking", "waitlist"].contains(&step.subject.as_str()) {
             let key = (step.action.clone(), step.id.clone());
             *expected.entry(key).or_default() += 1;
         }
@@ -199,7 +220,9 @@ async fn steps(database: &mut sqlx::SqliteConnection) -> Vec<Step> {
             action,
             subject: row.get("subject_kind"),
             id: row.get("subject_id"),
-            after: serde_json::from_str(row.get("after")).unwrap(),
+            after: row
+                .get::<Option<&str>, _>("after")
+                .map_or(Value::Null, |after| serde_json::from_str(after).unwrap()),
         }
     };
     rows.iter().map(step).collect()

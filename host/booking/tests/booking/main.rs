@@ -2,14 +2,17 @@
 //! against a log that records, fails or loses acknowledgements, and against the embedded broker.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod alternatives;
 mod api;
 mod availability;
 mod calendars;
+mod conflicts;
 mod core;
 mod crash;
 mod crowd;
 mod double_booking;
 mod embedded_broker;
+mod freed;
 mod history;
 mod limits;
 mod log;

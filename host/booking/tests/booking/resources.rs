@@ -397,12 +397,12 @@ async fn whoever_waits_for_a_resource_or_is_deleted_leaves_the_waitlist_and_what
         let events = running.events().await;
         let told = &events[events.len() - 3..];
         let of = |index: usize| (told[index].kind.as_str(), told[index].subject_id.as_deref());
-        // Who waits goes first, so that nothing that is freed is offered to them.
-        assert_eq!(of(0), ("waitlist.removed", Some("w-2")));
-        assert_eq!(of(1), ("waitlist.removed", Some("w-1")));
+        // All go before anybody is asked, so that nothing that is freed is offered to them.
+        assert_eq!(of(0), ("waitlist.removed", Some("w-1")));
+        assert_eq!(of(1), ("waitlist.removed", Some("w-2")));
         assert!(told[2].kind.as_str().ends_with(".deleted"));
         assert_eq!(told[0].user_id.as_deref(), Some("user-2"));
-        let of_event = data(&told[0]);
+        let of_event = data(&told[1]);
         assert_eq!(of_event["desiredStartTime"], "2026-08-20T11:00:00Z");
         assert_eq!(of_event["resourceName"], "Aurora");
         assert!(of_event["reason"].as_str().unwrap().contains("removed"));

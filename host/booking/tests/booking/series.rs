@@ -158,7 +158,8 @@ async fn a_time_that_the_clocks_leave_out_is_left_out_and_one_that_comes_twice_i
             "timeZone": "Europe/Berlin", "rule": "FREQ=DAILY;COUNT=3",
         })
     };
-    let report = running.post("/series", &nights("2027-03-27")).await.json();
+    let answer = keyed(&running, "n-1", &nights("2027-03-27")).await;
+    let report = answer.json();
     assert_eq!(
         column(&report, "startTime"),
         [
@@ -168,6 +169,12 @@ async fn a_time_that_the_clocks_leave_out_is_left_out_and_one_that_comes_twice_i
         ]
     );
     assert_eq!(report["leftOut"], json!(["2027-03-28T02:30:00"]));
+    // It is kept with the answer, and not reckoned again for each that repeats it.
+    running
+        .execute("UPDATE idempotency SET outcome = replace(outcome, '2027-03-28T02:30', '2027-03-28T02:31')")
+        .await;
+    let again = keyed(&running, "n-1", &nights("2027-03-27")).await;
+    assert_eq!(again.json()["leftOut"], json!(["2027-03-28T02:31:00"]));
     let problem = running
         .post("/series", &nights("2027-03-28"))
         .await

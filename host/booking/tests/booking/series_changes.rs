@@ -17,7 +17,8 @@ impl Running {
             .await
     }
 
-    async fn series(&self, wanted: &Value) -> Vec<String> {
+    /// Makes a series: the ids of its occurrences.
+    pub(crate) async fn series(&self, wanted: &Value) -> Vec<String> {
         let answer = self.post("/series", wanted).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
         let report = answer.json();
@@ -28,7 +29,13 @@ impl Running {
         ids.map(str::to_owned).collect()
     }
 
-    async fn patch_scope(&self, id: &str, scope: &str, if_match: &str, patch: &Value) -> Answer {
+    pub(crate) async fn patch_scope(
+        &self,
+        id: &str,
+        scope: &str,
+        if_match: &str,
+        patch: &Value,
+    ) -> Answer {
         let request = Request::patch(format!("/bookings/{id}?scope={scope}"))
             .header("content-type", "application/json")
             .header("if-match", if_match)
@@ -84,7 +91,7 @@ async fn another_time_of_day_for_the_following_is_that_time_after_the_clocks_hav
         running.each(&ids[2..], "occurrenceTime").await,
         ["2026-10-26T08:00:00Z", "2026-11-02T08:00:00Z"]
     );
-    // One event and one entry of the record each, in the order of time though the last moved first.
+    // One event and one entry of the record each, in the order of time.
     let events = running.events().await;
     let told = &events[events.len() - 3..];
     let subjects: Vec<&str> = told
@@ -156,6 +163,50 @@ async fn occurrences_move_into_each_others_time_in_both_directions() {
         assert_eq!(moved.status, StatusCode::OK, "{}", moved.text);
         assert_eq!(running.each(&ids[3..], "startTime").await, [last]);
     }
+}
+
+#[tokio::test]
+async fn where_others_are_in_the_way_no_occurrence_is_said_to_be_in_the_way_of_another() {
+    let running = Running::new().await;
+    let mut wanted = mondays("2026-10-12", "UTC", "refuse");
+    wanted["rule"] = json!("FREQ=DAILY;COUNT=3");
+    let ids = running.series(&wanted).await;
+    let mut in_the_way = crate::running::wish(9);
+    for (hour, day) in [
+        ("startTime", "2026-10-15T09:30:00Z"),
+        ("endTime", "2026-10-15T11:00:00Z"),
+    ] {
+        in_the_way[hour] = json!(day);
+    }
+    running.book(&in_the_way).await;
+    // Each to the day of the next one, and the last to one that is taken.
+    let patch = json!({ "startTime": "2026-10-13T09:00:00Z" });
+    let refused = running.patch_scope(&ids[0], "all", "*", &patch).await;
+    let problem = refused.problem(409);
+    let outcomes: Vec<&Value> = problem["occurrences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["outcome"])
+        .collect();
+    assert_eq!(outcomes, ["possible", "possible", "refused"]);
+    assert_eq!(running.each(&ids, "status").await, ["confirmed"; 3]);
+    assert_eq!(running.each(&ids, "version").await, [1, 1, 1]);
+    // One that stays as it is keeps its place while the others are changed.
+    let own = json!({ "title": "Retrospective" });
+    running.patch(&ids[1], "*", &own).await;
+    let all = running.patch_scope(&ids[0], "all", "*", &own).await;
+    assert_eq!(all.status, StatusCode::OK, "{}", all.text);
+    assert_eq!(running.each(&ids, "version").await, [2, 2, 2]);
+    assert_eq!(running.each(&ids, "status").await, ["confirmed"; 3]);
+    assert_eq!(
+        running.each(&ids, "blockedUntil").await,
+        [
+            "2026-10-12T10:00:00Z",
+            "2026-10-13T10:00:00Z",
+            "2026-10-14T10:00:00Z"
+        ]
+    );
 }
 
 #[tokio::test]

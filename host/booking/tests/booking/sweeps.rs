@@ -17,7 +17,7 @@ impl Running {
         self.booking.sweep_once().await.unwrap()
     }
 
-    async fn status(&self, id: &str) -> Value {
+    pub(crate) async fn status(&self, id: &str) -> Value {
         self.get(&format!("/bookings/{id}")).await.json()["status"].clone()
     }
 

@@ -316,8 +316,8 @@ async fn who_leaves_altogether_is_given_nothing_on_the_way() {
         running.told(&entries).await[3..],
         [
             told("promoted", 0),
-            told("removed", 1),
             told("removed", 0),
+            told("removed", 1),
             told("promoted", 2)
         ]
     );

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
-use carillon_web::{CorrelationId, Problem, QueryParams};
+use carillon_web::{CorrelationId, Cursor, Problem, QueryParams};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -121,7 +122,9 @@ pub(super) async fn record(
     let route = request.extensions().get::<MatchedPath>();
     let name = route.and_then(|route| name_of(request.method().as_str(), route.as_str()));
     let response = next.run(request).await;
-    if let Some(name) = name {
+    // Whoever has no token could fill the disk with them.
+    let is_known = response.status() != StatusCode::UNAUTHORIZED;
+    if let Some(name) = name.filter(|_| is_known) {
         recorder.note(Happened {
             name,
             correlation_id: correlation.to_string(),

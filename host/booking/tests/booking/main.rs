@@ -5,6 +5,7 @@
 mod api;
 mod availability;
 mod calendars;
+mod clock;
 mod core;
 mod crash;
 mod crowd;

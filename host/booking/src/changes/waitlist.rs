@@ -167,7 +167,8 @@ impl Work<'_> {
     ) -> Result<BookingRecord, WriteError> {
         let held = self.held_booking(booking_id).await?;
         let booking = BookingRecord {
-            status: ending.of_booking(),
+            // Nothing was cancelled: it was never booked.
+            status: Status::Expired,
             hold_until_ms: None,
             blocked_until_ms: None,
             version: held.version + 1,
@@ -210,13 +211,6 @@ impl Ending {
         match self {
             Self::Expired => EntryStatus::Expired,
             Self::Removed => EntryStatus::Removed,
-        }
-    }
-
-    fn of_booking(self) -> Status {
-        match self {
-            Self::Expired => Status::Expired,
-            Self::Removed => Status::Cancelled,
         }
     }
 

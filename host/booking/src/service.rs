@@ -26,6 +26,9 @@ const FILE: &str = "booking.db";
 /// How many requests read at once; more wait their turn.
 const READERS: u32 = 4;
 
+/// How long a request waits for one of them.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a connection waits for a lock of another process, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -164,6 +167,7 @@ async fn open_writer(path: &Path) -> Result<SqliteConnection, BookingError> {
 async fn open_readers(path: &Path) -> Result<SqlitePool, BookingError> {
     SqlitePoolOptions::new()
         .max_connections(READERS)
+        .acquire_timeout(PATIENCE)
         .connect_with(options(path).read_only(true))
         .await
         .map_err(cannot_open(path))

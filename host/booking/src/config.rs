@@ -4,6 +4,7 @@ use carillon_bus::ProducerConfig;
 use serde::Deserialize;
 
 use crate::error::BookingError;
+use crate::proxy::TrustedProxy;
 
 /// The shortest duplicate window, in seconds: a repeat that comes later than this is taken for new.
 const MIN_WINDOW_S: u64 = 60;

@@ -134,7 +134,7 @@ impl Work<'_> {
         &mut self,
         before: &Entry,
         ending: Ending,
-        reason: &str,
+        reason: impl Into<Option<&str>>,
     ) -> Result<(), WriteError> {
         let resource = self.resource_named(&before.resource_id).await?;
         let held = match (before.status, &before.booking_id) {
@@ -147,7 +147,7 @@ impl Work<'_> {
             .move_entry(before, ending.of_entry(), before.booking_id.clone())
             .await?;
         let particulars = Particulars {
-            reason: Some(reason),
+            reason: reason.into(),
             ..Particulars::default()
         };
         self.told_entry(ending.kind(), Some(before), &entry, &resource, particulars)

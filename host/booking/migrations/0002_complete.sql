@@ -55,6 +55,8 @@ CREATE TABLE bookings (
     occurrence_ms    INTEGER,
     -- Until when it waits for the one it is held for.
     hold_until_ms    INTEGER CHECK ((hold_until_ms IS NULL) = (status <> 'held')),
+    -- When its people left, within its time. Null where they have not, or left before this was kept.
+    left_ms          INTEGER CHECK (left_ms IS NULL OR status = 'checked_out'),
     version          INTEGER NOT NULL DEFAULT 1,
     created_ms       INTEGER NOT NULL,
     updated_ms       INTEGER NOT NULL,
@@ -123,8 +125,17 @@ BEGIN
     );
 END;
 
+CREATE TRIGGER bookings_left AFTER UPDATE OF status ON bookings
+WHEN NEW.status = 'checked_out' AND OLD.status <> 'checked_out'
+BEGIN
+    UPDATE bookings SET left_ms = max(NEW.start_ms, min(NEW.end_ms, NEW.updated_ms))
+    WHERE id = NEW.id;
+END;
+
 -- The id of the request that an event follows from, for the record's headers.
 ALTER TABLE outbox ADD COLUMN correlation_id TEXT NOT NULL DEFAULT '';
+-- Whether the row stays for the duplicate window once it is sent.
+ALTER TABLE outbox ADD COLUMN is_kept INTEGER NOT NULL DEFAULT 1 CHECK (is_kept IN (0, 1));
 
 -- Times at which a resource cannot be used. Bookings that were there before stay, in conflict with
 -- it; none is added, and none is moved into it.

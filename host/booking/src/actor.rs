@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+/// Whoever asks without a token, where none is required.
+pub(crate) const ANYBODY: &str = "anybody";
+
 /// Who asks, from where, and for which request: what the audit record keeps of everybody.
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
@@ -56,6 +59,11 @@ impl Actor {
             correlation_id: self.correlation_id.clone(),
             ..Self::service()
         }
+    }
+
+    /// Whether it is known who it is.
+    pub(crate) fn is_known(&self) -> bool {
+        self.id != ANYBODY
     }
 
     /// Whether it may deal with what belongs to this user.

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use sqlx::{Row, SqlitePool};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use crate::interval::Interval;
 use crate::queries::MAX_DURATION_MS;
@@ -71,52 +71,81 @@ pub(crate) struct Conflicts {
 /// Which bookings count as use: the time was kept from others.
 const USED: &str = "('confirmed', 'checked_in', 'checked_out', 'no_show')";
 
-/// How resources were used between two moments, by id; `kind` narrows it down.
+/// How many bookings one answer is counted from: with more the page ends, and the next one goes on.
+const MAX_COUNTED: u64 = 50_000;
+
+/// Which resources, and when.
+pub(crate) struct UsageWish {
+    pub(crate) bounds: Interval,
+    pub(crate) kind: Option<String>,
+    /// Only after this id.
+    pub(crate) after: String,
+    pub(crate) limit: usize,
+}
+
+/// How resources were used between two moments, by id, and whether there are more behind the last.
 pub(crate) async fn usage(
-    readers: &SqlitePool,
-    bounds: Interval,
-    kind: Option<&str>,
-) -> Result<Vec<Usage>, sqlx::Error> {
-    let mut by_resource: BTreeMap<String, (TimeZone, Usage)> = BTreeMap::new();
-    let resources: Vec<(String, String, String)> =
-        sqlx::query_as("SELECT id, name, time_zone FROM resources WHERE ?1 IS NULL OR kind = ?1")
-            .bind(kind)
-            .fetch_all(readers)
-            .await?;
-    for (id, name, zone) in resources {
-        let usage = Usage {
-            resource_id: id.clone(),
+    reader: &mut SqliteConnection,
+    wish: &UsageWish,
+) -> Result<(Vec<Usage>, bool), sqlx::Error> {
+    let resources: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT id, name, time_zone FROM resources
+         WHERE id > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY id LIMIT ?3",
+    )
+    .bind(&wish.after)
+    .bind(&wish.kind)
+    .bind(i64::try_from(wish.limit + 1).unwrap_or(i64::MAX))
+    .fetch_all(&mut *reader)
+    .await?;
+    let found = resources.len();
+    let (mut page, mut counted) = (Vec::with_capacity(found), 0);
+    for (id, name, zone) in resources.into_iter().take(wish.limit) {
+        if counted >= MAX_COUNTED {
+            break;
+        }
+        let zone = TimeZone::get(&zone).unwrap_or(TimeZone::UTC);
+        let mut usage = Usage {
+            resource_id: id,
             resource_name: name,
             bookings: 0,
             booked_minutes: 0,
             booked_minutes_by_hour: vec![0; 24],
         };
-        let zone = TimeZone::get(&zone).unwrap_or(TimeZone::UTC);
-        by_resource.insert(id, (zone, usage));
+        count(reader, wish.bounds, &zone, &mut usage).await?;
+        counted += usage.bookings;
+        page.push(usage);
     }
+    let more = page.len() < found;
+    Ok((page, more))
+}
+
+/// Counts how one resource was used. Whoever left early has used it until then.
+async fn count(
+    reader: &mut SqliteConnection,
+    bounds: Interval,
+    zone: &TimeZone,
+    usage: &mut Usage,
+) -> Result<(), sqlx::Error> {
     let sql = format!(
-        "SELECT resource_id, start_ms, end_ms FROM bookings
-         WHERE start_ms > ? AND start_ms < ? AND end_ms > ? AND status IN {USED}"
+        "SELECT start_ms, end_ms, COALESCE(left_ms, end_ms) AS left_ms FROM bookings
+         WHERE resource_id = ? AND start_ms > ? AND start_ms < ? AND end_ms > ? AND status IN {USED}"
     );
     // Row by row: a year of bookings need not be in memory.
     let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(&usage.resource_id)
         .bind(bounds.start_ms.saturating_sub(MAX_DURATION_MS))
         .bind(bounds.end_ms)
         .bind(bounds.start_ms)
-        .fetch(readers);
+        .fetch(reader);
     while let Some(row) = rows.try_next().await? {
-        let resource_id: &str = row.try_get("resource_id")?;
-        let Some((zone, usage)) = by_resource.get_mut(resource_id) else {
-            continue;
-        };
-        let booked = Interval::new(row.try_get("start_ms")?, row.try_get("end_ms")?);
+        usage.bookings += 1;
+        let booked = Interval::new(row.try_get("start_ms")?, row.try_get("left_ms")?);
         if let Some(booked) = booked.within(bounds) {
-            usage.bookings += 1;
             usage.booked_minutes += booked.duration_ms() / MINUTE_MS;
             by_hour(booked, zone, &mut usage.booked_minutes_by_hour);
         }
     }
-    Ok(by_resource.into_values().map(|(_, usage)| usage).collect())
+    Ok(())
 }
 
 /// Adds the minutes of a booking to the hours of the day that it lies in.

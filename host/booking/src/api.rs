@@ -54,7 +54,8 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 /// What the API needs from the process it runs in.
 #[derive(Clone, Default)]
 pub struct Surroundings {
-    /// Checks bearer tokens; needed with `require_token`.
+    /// Checks bearer tokens; needed with `require_token`. Without that a token says who calls, and
+    /// whoever has none may do as much.
     pub tokens: Option<TokenVerifier>,
     /// What `/metrics` shows; without it the path does not exist.
     pub metrics: Option<PrometheusHandle>,
@@ -76,8 +77,8 @@ struct App(Arc<AppParts>);
 
 struct AppParts {
     booking: Booking,
-    /// There if and only if callers need a token.
-    required_tokens: Option<TokenVerifier>,
+    /// Checks tokens; there where callers need one.
+    tokens: Option<TokenVerifier>,
     /// There if callers may not ask as often as they like.
     limits: Option<Limits>,
     metrics: Option<PrometheusHandle>,
@@ -88,11 +89,9 @@ pub(crate) fn router(
     surroundings: Surroundings,
 ) -> Result<Router, SurroundingsError> {
     let config = &booking.parts().config;
-    let required_tokens = match (config.require_token, surroundings.tokens) {
-        (false, _) => None,
-        (true, Some(tokens)) => Some(tokens),
-        (true, None) => return Err(SurroundingsError::NoTokens),
-    };
+    if config.require_token && surroundings.tokens.is_none() {
+        return Err(SurroundingsError::NoTokens);
+    }
     let cross_origin = cross_origin::layer(&config.allowed_origins);
 
     let (routes, document) = OpenApiRouter::with_openapi(openapi::begun())
@@ -119,7 +118,7 @@ pub(crate) fn router(
     let limits = Limits::new(config, &booking.parts().clock);
     let app = App(Arc::new(AppParts {
         booking,
-        required_tokens,
+        tokens: surroundings.tokens,
         limits,
         metrics: surroundings.metrics,
     }));

@@ -92,11 +92,13 @@ pub(crate) async fn entries(
             query.push(column).push_bind(value);
         }
     }
-    // Times rise with the numbers, so the first number of a time is looked up, and the rest walked.
+    // Times rise with the numbers, so the first number of a time is looked up, and the rest walked;
+    // those from before a clock was set back, which do not, are left out one by one.
     if let Some(from_ms) = filter.from_ms {
         query.push(" AND seq >= (SELECT COALESCE((SELECT seq FROM audit WHERE at_ms >= ");
         query.push_bind(from_ms);
-        query.push(" ORDER BY at_ms, seq LIMIT 1), 9223372036854775807))");
+        query.push(" ORDER BY at_ms, seq LIMIT 1), 9223372036854775807)) AND at_ms >= ");
+        query.push_bind(from_ms);
     }
     if let Some(to_ms) = filter.to_ms {
         query.push(" AND at_ms < ").push_bind(to_ms);

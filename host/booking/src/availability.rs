@@ -52,6 +52,13 @@ pub(crate) struct Availability {
     pub(crate) unavailable: Vec<Interval>,
 }
 
+impl Availability {
+    /// How many stretches of time are in it.
+    pub(crate) fn intervals(&self) -> usize {
+        self.free.len() + self.busy.len() + self.unavailable.len()
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum AvailabilityError {

@@ -4,6 +4,7 @@ use carillon_bus::ProducerConfig;
 use serde::Deserialize;
 
 use crate::error::BookingError;
+use crate::proxy::TrustedProxy;
 
 /// The shortest duplicate window, in seconds: a repeat that comes later than this is taken for new.
 const MIN_WINDOW_S: u64 = 60;
@@ -36,6 +37,11 @@ pub struct BookingConfig {
     pub requests_per_s: u32,
     /// How many requests of one caller may come at once.
     pub requests_at_once: u32,
+    /// Reverse proxies, by address or network (`10.0.0.0/8`), that are believed when they say for whom
+    /// they ask (`X-Forwarded-For`).
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// The address for e-mail that invitations come from, and answers to them go to.
+    pub calendar_organizer: Option<String>,
     /// Whether each request is told of as `analytics.recorded`, without who made it.
     pub analytics: bool,
     /// How long answers to requests with an `Idempotency-Key` are kept, in seconds.
@@ -60,6 +66,8 @@ impl Default for BookingConfig {
             sweep_every_ms: 1_000,
             requests_per_s: 0,
             requests_at_once: 100,
+            trusted_proxies: Vec::new(),
+            calendar_organizer: None,
             analytics: true,
             idempotency_s: 24 * 60 * 60,
             kafka: ProducerConfig::default(),
@@ -97,6 +105,9 @@ impl BookingConfig {
         }
         for origin in &self.allowed_origins {
             check_origin(origin)?;
+        }
+        if let Some(organizer) = &self.calendar_organizer {
+            check_organizer(organizer)?;
         }
         Ok(())
     }
@@ -146,9 +157,43 @@ fn check_origin(origin: &str) -> Result<(), BookingError> {
     }
 }
 
+/// Not every address that this lets through exists, but what no mail program takes stops here.
+fn check_organizer(address: &str) -> Result<(), BookingError> {
+    let parts = address.split_once('@');
+    let fits = parts.is_some_and(|(local, host)| !local.is_empty() && !host.is_empty())
+        && address.bytes().all(|byte| byte.is_ascii_graphic())
+        && address.bytes().filter(|byte| *byte == b'@').count() == 1;
+    match fits {
+        true => Ok(()),
+        false => Err(BookingError::Config {
+            key: "calendar_organizer",
+            reason: format!(
+                "{address:?} is no address for e-mail; write it as `rooms@example.org`"
+            ),
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_organizer_without_an_address_for_mail_is_refused() {
+        for (address, fits) in [
+            ("rooms@example.org", true),
+            ("rooms", false),
+            ("@example.org", false),
+            ("Rooms <rooms@example.org>", false),
+            ("a@b@c", false),
+        ] {
+            let config = BookingConfig {
+                calendar_organizer: Some(address.into()),
+                ..BookingConfig::default()
+            };
+            assert_eq!(config.check().is_ok(), fits, "{address}");
+        }
+    }
 
     #[test]
     fn the_default_configuration_passes_its_own_check() {

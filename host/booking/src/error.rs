@@ -69,6 +69,17 @@ pub enum WriteError {
     Event(String),
 }
 
+/// A read that failed, as a client hears of it.
+pub(crate) fn unread(error: sqlx::Error) -> Problem {
+    match error {
+        sqlx::Error::PoolTimedOut => Problem::unavailable(
+            "More is being read than the service can take just now. Try again in a moment, and ask for less at a time.",
+            5,
+        ),
+        other => Problem::internal(other),
+    }
+}
+
 impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
         match error {
@@ -82,5 +93,22 @@ impl From<WriteError> for Problem {
             ),
             other => Problem::internal(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{StatusCode, header};
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    #[test]
+    fn a_read_that_found_no_reader_free_may_be_tried_again() {
+        let busy = unread(sqlx::Error::PoolTimedOut).into_response();
+        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(busy.headers()[header::RETRY_AFTER], "5");
+        let broken = unread(sqlx::Error::RowNotFound).into_response();
+        assert_eq!(broken.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

@@ -41,6 +41,7 @@ pub(crate) fn of_booking(
     resource: &Resource,
     user: &User,
     reason: Option<&str>,
+    organizer: Option<&str>,
 ) -> Result<Draft, WriteError> {
     let data = BookingData {
         id: &booking.id,
@@ -52,7 +53,7 @@ pub(crate) fn of_booking(
         resource_name: &resource.name,
         series_id: booking.series_id.as_deref(),
         reason,
-        invitation: Invitation::of(kind, booking, resource, user),
+        invitation: Invitation::of(kind, booking, resource, user, organizer),
     };
     let draft = draft(kind, booking.updated_ms, data)?;
     Ok(draft

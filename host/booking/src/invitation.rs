@@ -27,6 +27,8 @@ pub(crate) struct Invitation<'a> {
 #[derive(Serialize)]
 struct Organizer<'a> {
     name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -37,6 +39,8 @@ struct Attendee<'a> {
 }
 
 impl<'a> Invitation<'a> {
+    /// With the address that it comes from, where one is configured: iTIP needs it to answer to.
+    ///
     /// None where nothing changes in a calendar: whoever arrives or leaves needs no new invitation,
     /// and what is only held is nobody's yet.
     pub(crate) fn of(
@@ -44,6 +48,7 @@ impl<'a> Invitation<'a> {
         booking: &'a BookingRecord,
         resource: &'a Resource,
         user: &'a User,
+        organizer: Option<&'a str>,
     ) -> Option<Self> {
         let method = match (kind, booking.status) {
             (_, Status::Held) => return None,
@@ -61,6 +66,7 @@ impl<'a> Invitation<'a> {
             end_ms: booking.end_ms,
             organizer: Organizer {
                 name: &resource.name,
+                email: organizer,
             },
             attendee: Attendee {
                 id: &user.id,

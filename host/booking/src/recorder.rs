@@ -10,12 +10,11 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 use tokio::sync::mpsc;
 
-use crate::actor::Actor;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::events;
+use crate::outbox::{self, Kept, Outgoing};
 use crate::service::Booking;
-use crate::work::Work;
 use crate::writer::Change;
 
 /// How many may wait to be written.
@@ -90,14 +89,6 @@ impl Change for Record {
         now_ms: i64,
     ) -> Result<(), WriteError> {
         for happened in &self.happened {
-            let mut by = Actor::service();
-            by.correlation_id.clone_from(&happened.correlation_id);
-            let mut work = Work {
-                connection,
-                now_ms,
-                config: &self.config,
-                by: &by,
-            };
             let data = AnalyticsData {
                 name: &happened.name,
                 duration_ms: happened.took.as_millis(),
@@ -110,9 +101,16 @@ impl Change for Record {
             };
             let draft = events::draft("analytics.recorded", now_ms, data)?;
             // A key of its own for each: the events of one key are sent one after another, and these
-            // have no order to keep. With their name as key, many requests would hold up the relay.
-            work.tell(Topic::AnalyticsEvents, &happened.correlation_id, draft)
-                .await?;
+            // have no order to keep. The caller chooses the correlation id, and may choose one for all.
+            let key = uuid::Uuid::now_v7().to_string();
+            let outgoing = Outgoing {
+                topic: self.config.kafka.topics.name(Topic::AnalyticsEvents),
+                key: &key,
+                correlation_id: &happened.correlation_id,
+                kept: Kept::UntilSent,
+                draft,
+            };
+            outbox::append(connection, now_ms, outgoing).await?;
         }
         Ok(())
     }

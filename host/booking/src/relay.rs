@@ -6,41 +6,48 @@
 //!
 //! Events of one key are sent one after another, each only when the log has the one before it; events
 //! of different keys are on their way together. So a record that fails can never be overtaken by a
-//! later one of its key, whatever the producer's own retries do.
+//! later one of its key, whatever the producer's own retries do. Nor does it hold up any other key:
+//! what fails, or is not acknowledged for a while, is left out with its key until the outbox has been
+//! gone through, and then tried again.
 
+mod flight;
+mod pass;
 mod pause;
 mod sink;
+mod upkeep;
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use carillon_bus::{CORRELATION_ID, Record, SENT_AGAIN, SendError};
+use carillon_bus::{CORRELATION_ID, Record, SENT_AGAIN};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::error::WriteError;
-use crate::outbox::{self, ForgetSent, MarkSent, OutboxRow, Prune};
+use crate::outbox::{self, MarkSent, OutboxRow, UnsentPage};
 use crate::service::Booking;
-use crate::telemetry::{
-    EventsSent, OutboxFailed, OutboxLag, OutboxPruned, SendingFailed, WindowResent,
-};
+use crate::telemetry::{EventsSent, OutboxFailed, SendingFailed};
+use flight::{Flight, Landed, RowKey};
+use pass::{Again, Pass};
 use pause::Pause;
 pub use sink::RecordSink;
+use upkeep::measure_lag_until_stopped;
 
-/// How long a batch that is on its way may take to arrive once the service stops.
+/// How long what is on its way may take to arrive once the service stops.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How often the lag is measured; it is counted over all unsent rows.
-const LAG_EVERY: Duration = Duration::from_secs(1);
-
-/// How soon pruning goes on where there was something to prune.
-const PRUNE_AGAIN: Duration = Duration::from_millis(100);
+/// How many times the batch may be on its way and late, of one topic, before the whole topic is left
+/// out. Up to there a partition that does not answer holds up its own keys and no others; the bound
+/// keeps memory and the producer's queue from filling with it.
+const LATE_BATCHES: usize = 4;
 
 /// How the relay works. The defaults are for every use but tests.
 #[derive(Debug, Clone)]
 pub struct RelaySettings {
-    /// Rows read and sent at a time, which bounds what the relay holds in memory.
+    /// Rows read, and on their way, at a time, which bounds what the relay holds in memory.
     pub batch_rows: u32,
+    /// How long the log may take to acknowledge a record before the rest of its key stops waiting in
+    /// memory for it.
+    pub patience: Duration,
     /// How often the outbox is looked at without being woken.
     pub poll: Duration,
     /// The first pause after a failure; it doubles from failure to failure.
@@ -55,6 +62,7 @@ impl Default for RelaySettings {
     fn default() -> Self {
         Self {
             batch_rows: 1024,
+            patience: Duration::from_secs(5),
             poll: Duration::from_secs(1),
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(10),
@@ -65,32 +73,32 @@ impl Default for RelaySettings {
 
 pub(crate) struct Relay<S> {
     booking: Booking,
-    sink: S,
+    sink: Arc<S>,
     settings: RelaySettings,
+    flight: Flight,
+    pass: Pass,
+    /// What the log has and the outbox does not know of yet.
+    sent: Vec<i64>,
+    /// When it is looked next for what is late.
+    look_for_late_at: Instant,
     pause: Pause,
     window_is_due: bool,
     /// What was written before stood in the log of an embedded broker that is gone; milliseconds
     /// since 1970, and 0 where the log lasts.
     log_began_ms: i64,
     prune_at: Instant,
+    /// How far pruning has come; 0 at the front.
+    pruned_to_seq: i64,
 }
 
 /// What one look at the outbox came to.
 enum Turn {
-    /// Nothing waits.
+    /// Nothing can be done before something happens.
     Idle,
     /// Something was done, and there may be more to do.
     Busy,
-    /// Something failed, and is tried again after this pause.
+    /// The outbox does not work, and is tried again after this pause.
     Failed(Duration),
-}
-
-/// What became of a batch.
-#[derive(Default)]
-struct Round {
-    sent: Vec<i64>,
-    unsent: usize,
-    failure: Option<SendError>,
 }
 
 impl<S: RecordSink> Relay<S> {
@@ -104,18 +112,23 @@ impl<S: RecordSink> Relay<S> {
             booking,
             log_began_ms,
             window_is_due: sink.is_embedded(),
-            sink,
+            sink: Arc::new(sink),
+            flight: Flight::default(),
+            pass: Pass::default(),
+            sent: Vec::new(),
+            look_for_late_at: Instant::now(),
             pause: Pause::new(settings.first_pause, settings.longest_pause),
             // Not at the start: what a restart has to send again goes first.
             prune_at: Instant::now() + settings.prune_every,
+            pruned_to_seq: 0,
             settings,
         }
     }
 
     /// Runs until it is told to stop.
     pub(crate) async fn run(mut self, shutdown: watch::Receiver<bool>) {
-        // The lag matters most while a batch waits for a log that does not answer, so it is measured
-        // beside the sending and not between two batches.
+        // The lag matters most while events wait for a log that does not answer, so it is measured
+        // beside the sending and not between two looks at the outbox.
         let booking = self.booking.clone();
         tokio::join!(
             self.send_until_stopped(shutdown.clone()),
@@ -124,88 +137,209 @@ impl<S: RecordSink> Relay<S> {
     }
 
     async fn send_until_stopped(&mut self, mut shutdown: watch::Receiver<bool>) {
-        while let Some(turn) = self.turn_unless_stopped(&mut shutdown).await {
-            let committed = self.booking.parts().writer.committed();
-            let (rest, wakes_early) = match turn {
-                Turn::Busy => continue,
-                Turn::Idle => (self.settings.poll, true),
-                // New rows are no reason to try sooner again what has just failed.
-                Turn::Failed(pause) => (pause, false),
-            };
+        loop {
             tokio::select! {
-                () = stop_of(&mut shutdown) => return,
-                () = committed.notified(), if wakes_early => {}
-                () = sleep(rest) => {}
+                biased;
+                () = stop_of(&mut shutdown) => break,
+                () = self.turn_and_rest() => {}
             }
+        }
+        // What is on its way may still arrive and be marked; if not, it is sent again.
+        drop(timeout(GRACE, self.land_the_rest()).await);
+        drop(timeout(GRACE, self.mark()).await);
+    }
+
+    async fn land_the_rest(&mut self) {
+        self.flight.let_go_of_waiting();
+        while self.flight.rows() > 0 {
+            let landed = self.flight.landed().await;
+            self.settle(landed);
         }
     }
 
-    /// One look at the outbox; `None` once the relay is to stop.
-    async fn turn_unless_stopped(&mut self, shutdown: &mut watch::Receiver<bool>) -> Option<Turn> {
-        let turn = self.turn();
-        tokio::pin!(turn);
+    async fn turn_and_rest(&mut self) {
+        match self.turn().await {
+            Turn::Busy => {}
+            Turn::Idle => self.rest().await,
+            Turn::Failed(pause) => sleep(pause).await,
+        }
+    }
+
+    /// Waits for something to do: the log answers, a change is committed, or it is time.
+    async fn rest(&mut self) {
+        let committed = self.booking.parts().writer.committed();
+        let mut until = Instant::now() + self.settings.poll;
+        if let Some(again) = self.pass.again.filter(|_| self.pass.is_at_end) {
+            until = until.min(again.at);
+        }
+        if self.flight.rows() > 0 {
+            until = until.min(self.look_for_late_at);
+        }
         tokio::select! {
-            biased;
-            () = stop_of(shutdown) => {
-                // What is on its way may still arrive and be marked; if not, it is sent again.
-                drop(timeout(GRACE, turn).await);
-                None
-            }
-            outcome = &mut turn => Some(outcome),
+            landed = self.flight.landed(), if !self.flight.is_empty() => self.settle(landed),
+            () = committed.notified() => self.look_on(),
+            () = sleep_until(until) => self.look_on(),
+        }
+    }
+
+    /// There may be new rows. Where all before them was sent, what is there anew before the last one,
+    /// because the window is to be sent again, is found by beginning at the front.
+    fn look_on(&mut self) {
+        self.pass.is_at_end = false;
+        if self.pass.leaves_nothing_out() && self.flight.is_empty() {
+            self.pass.restart();
         }
     }
 
     async fn turn(&mut self) -> Turn {
+        // First of all: what is not marked would be read and sent again.
+        if let Some(failed) = self.mark().await {
+            return failed;
+        }
         if self.window_is_due {
-            self.resend_window().await
-        } else if Instant::now() >= self.prune_at {
-            self.prune().await
-        } else {
-            self.send_batch().await
+            return self.resend_window().await;
         }
-    }
-
-    /// Makes the relay send again what the window holds. An embedded broker's log ended with the
-    /// process before this one, so nothing of the window counts as sent; which rows that were is
-    /// decided by the database, and a crash half way through the sending changes nothing.
-    async fn resend_window(&mut self) -> Turn {
-        let window_ms = self.booking.parts().config.duplicate_window_ms();
-        let forget = ForgetSent { window_ms };
-        match self.booking.parts().writer.write(forget).await {
-            Ok(events) => {
-                self.window_is_due = false;
-                self.pause.reset();
-                WindowResent { events }.emit();
-                Turn::Busy
-            }
-            Err(error) => self.outbox_failed("preparing the window to be sent again", &error),
+        if Instant::now() >= self.prune_at {
+            return self.prune().await;
         }
-    }
-
-    async fn send_batch(&mut self) -> Turn {
-        let rows =
-            match outbox::unsent(&self.booking.parts().readers, self.settings.batch_rows).await {
-                Ok(rows) => rows,
-                Err(error) => return self.outbox_failed("reading the outbox", &error),
-            };
-        if rows.is_empty() {
-            self.pause.reset();
+        self.give_up_on_late();
+        if self.pass.is_over() {
+            self.begin_pass();
+        }
+        let room = self.batch_rows().saturating_sub(self.flight.rows());
+        // Not for a single row's sake.
+        if self.pass.is_at_end || room * 2 < self.batch_rows() {
             return Turn::Idle;
         }
-        let round = self.send(rows).await;
-        let events = round.sent.len();
-        if events > 0 {
-            let mark = MarkSent { seqs: round.sent };
-            if let Err(error) = self.booking.parts().writer.write(mark).await {
-                return self.outbox_failed("marking events as sent", &error);
-            }
-            EventsSent { events }.emit();
+        self.read(room).await
+    }
+
+    fn batch_rows(&self) -> usize {
+        self.settings.batch_rows.max(1) as usize
+    }
+
+    fn begin_pass(&mut self) {
+        self.pass.restart();
+        // What is late holds up its key in this pass too.
+        for key in self.flight.late() {
+            self.pass.leave_out(key.clone());
+        }
+        if !self.pass.leaves_nothing_out() {
+            self.try_again_later();
+        }
+    }
+
+    /// Reads on, and sends what need not wait for another of its key.
+    async fn read(&mut self, room: usize) -> Turn {
+        for topic in self
+            .flight
+            .topics_with_late(LATE_BATCHES * self.batch_rows())
+        {
+            self.pass.leave_out_topic(topic);
+        }
+        let parts = self.booking.parts();
+        let page = UnsentPage {
+            after_seq: self.pass.after_seq,
+            without_topics: self.pass.left_out_topics(),
+            limit: room,
+        };
+        let rows = {
+            // Not while the window is being prepared: half of it would be sent before the other half.
+            let _whole = parts.window.lock().await;
+            outbox::unsent(&parts.readers, page).await
+        };
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(error) => return self.outbox_failed("reading the outbox", &error),
+        };
+        self.pass.is_at_end = rows.len() < room;
+        if self.pass.is_at_end && self.pass.leaves_nothing_out() {
             self.pause.reset();
         }
-        match round.failure {
-            Some(failure) => self.sending_failed(round.unsent, &failure),
-            None => Turn::Busy,
+        for row in rows {
+            self.pass.after_seq = row.seq;
+            let key = RowKey::of(&row);
+            if self.pass.leaves_out(&key) {
+                continue;
+            }
+            if let Some(row) = self.flight.take(&key, row) {
+                self.launch(key, row);
+            }
         }
+        Turn::Busy
+    }
+
+    fn launch(&mut self, key: RowKey, row: OutboxRow) {
+        let (sink, seq, record) = (Arc::clone(&self.sink), row.seq, self.record(row));
+        // Waiting for room in the producer is part of the flight: it may be one topic that has none.
+        self.flight.launch(async move {
+            let result = match sink.enqueue(record).await {
+                Ok(delivery) => delivery.await,
+                Err(error) => Err(error),
+            };
+            Landed { key, seq, result }
+        });
+    }
+
+    fn settle(&mut self, landed: Vec<Landed>) {
+        let (mut unsent, mut failure) = (0, None);
+        for Landed { key, seq, result } in landed {
+            match result {
+                Ok(_) => {
+                    self.sent.push(seq);
+                    if let Some(next) = self.flight.taken(&key) {
+                        self.launch(key, next);
+                    }
+                }
+                Err(error) => {
+                    unsent += self.flight.end(&key);
+                    self.pass.leave_out(key);
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(failure) = failure {
+            self.sending_failed(unsent, &failure.to_string());
+        }
+    }
+
+    fn give_up_on_late(&mut self) {
+        if Instant::now() < self.look_for_late_at {
+            return;
+        }
+        self.look_for_late_at = Instant::now() + self.settings.patience / 2;
+        let late = self.flight.give_up(self.settings.patience);
+        if late.is_empty() {
+            return;
+        }
+        let events = late.len();
+        for key in late {
+            self.pass.leave_out(key);
+        }
+        let reason = format!(
+            "the log has not acknowledged them for {:?}",
+            self.settings.patience
+        );
+        self.sending_failed(events, &reason);
+    }
+
+    /// Notes what was sent; what cannot be noted now is noted before anything else is done.
+    async fn mark(&mut self) -> Option<Turn> {
+        if self.sent.is_empty() {
+            return None;
+        }
+        let mark = MarkSent {
+            seqs: self.sent.clone(),
+        };
+        if let Err(error) = self.booking.parts().writer.write(mark).await {
+            return Some(self.outbox_failed("marking events as sent", &error));
+        }
+        EventsSent {
+            events: self.sent.len(),
+        }
+        .emit();
+        self.sent.clear();
+        None
     }
 
     fn record(&self, row: OutboxRow) -> Record {
@@ -225,63 +359,8 @@ impl<S: RecordSink> Relay<S> {
         }
     }
 
-    /// Sends rows that are in order. Each wave takes the first row of every key; a key whose row fails
-    /// is left alone until the next round.
-    async fn send(&self, rows: Vec<OutboxRow>) -> Round {
-        let mut round = Round::default();
-        let mut failed_keys = HashSet::new();
-        let mut rest = rows;
-        while !rest.is_empty() {
-            let (wave, later) = first_of_each_key(rest);
-            let mut on_their_way = Vec::with_capacity(wave.len());
-            for row in wave {
-                let key = (row.topic.clone(), row.key.clone());
-                let seq = row.seq;
-                on_their_way.push((seq, key, self.sink.enqueue(self.record(row)).await));
-            }
-            for (seq, key, handed_over) in on_their_way {
-                let result = match handed_over {
-                    Ok(delivery) => delivery.await,
-                    Err(error) => Err(error),
-                };
-                match result {
-                    Ok(_) => round.sent.push(seq),
-                    Err(error) => {
-                        failed_keys.insert(key);
-                        round.unsent += 1;
-                        round.failure.get_or_insert(error);
-                    }
-                }
-            }
-            let (blocked, next): (Vec<_>, Vec<_>) = later
-                .into_iter()
-                .partition(|row| failed_keys.contains(&(row.topic.clone(), row.key.clone())));
-            round.unsent += blocked.len();
-            rest = next;
-        }
-        round
-    }
-
-    /// Removes rows beyond the window, a bounded number at a time, with sending in between.
-    async fn prune(&mut self) -> Turn {
-        let window_ms = self.booking.parts().config.duplicate_window_ms();
-        match self.booking.parts().writer.write(Prune { window_ms }).await {
-            Ok(0) => {
-                self.prune_at = Instant::now() + self.settings.prune_every;
-                Turn::Busy
-            }
-            Ok(rows) => {
-                self.prune_at = Instant::now() + PRUNE_AGAIN;
-                OutboxPruned { rows }.emit();
-                Turn::Busy
-            }
-            Err(error) => self.outbox_failed("pruning the outbox", &error),
-        }
-    }
-
-    fn sending_failed(&mut self, events: usize, failure: &SendError) -> Turn {
-        let (attempt, pause) = self.pause.next();
-        let reason = &failure.to_string();
+    fn sending_failed(&mut self, events: usize, reason: &str) {
+        let Again { attempt, pause, .. } = self.try_again_later();
         SendingFailed {
             events,
             reason,
@@ -289,7 +368,16 @@ impl<S: RecordSink> Relay<S> {
             pause,
         }
         .emit();
-        Turn::Failed(pause)
+    }
+
+    /// When what is left out in this pass is tried again: the first failure of a pass decides.
+    fn try_again_later(&mut self) -> Again {
+        let pause = &mut self.pause;
+        *self.pass.again.get_or_insert_with(|| {
+            let (attempt, pause) = pause.next();
+            let at = Instant::now() + pause;
+            Again { at, attempt, pause }
+        })
     }
 
     fn outbox_failed(&mut self, doing: &'static str, error: &dyn std::fmt::Display) -> Turn {
@@ -306,45 +394,7 @@ impl<S: RecordSink> Relay<S> {
     }
 }
 
-impl Booking {
-    /// Makes the relay send again what the outbox holds of the duplicate window, counted back from its
-    /// newest row, with the first timestamps kept. With an embedded broker the relay does so by itself
-    /// when it starts; an operator whose Kafka lost its data can ask for it. Answers how many events.
-    ///
-    /// # Errors
-    /// [`WriteError`]; nothing has changed then.
-    pub async fn resend_window(&self) -> Result<u64, WriteError> {
-        let window_ms = self.parts().config.duplicate_window_ms();
-        self.parts().writer.write(ForgetSent { window_ms }).await
-    }
-}
-
-async fn measure_lag_until_stopped(booking: &Booking, mut shutdown: watch::Receiver<bool>) {
-    let parts = booking.parts();
-    loop {
-        match outbox::lag(&parts.readers).await {
-            Ok(lag) => OutboxLag {
-                lag,
-                now_ms: parts.clock.now_ms(),
-            }
-            .emit(),
-            Err(error) => tracing::warn!(%error, "the outbox lag could not be measured"),
-        }
-        tokio::select! {
-            () = stop_of(&mut shutdown) => return,
-            () = sleep(LAG_EVERY) => {}
-        }
-    }
-}
-
 /// Waits until the relay is to stop. Whoever started it and is gone wants nothing of it any more.
 async fn stop_of(shutdown: &mut watch::Receiver<bool>) {
     drop(shutdown.wait_for(|stop| *stop).await);
-}
-
-/// Splits rows into the first of each topic and key, and the others; both keep their order.
-fn first_of_each_key(rows: Vec<OutboxRow>) -> (Vec<OutboxRow>, Vec<OutboxRow>) {
-    let mut seen = HashSet::with_capacity(rows.len());
-    rows.into_iter()
-        .partition(|row| seen.insert((row.topic.clone(), row.key.clone())))
 }

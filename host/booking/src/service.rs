@@ -9,7 +9,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, SqliteConnection};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::api::{self, Surroundings, SurroundingsError};
 use crate::changes::SeedDemo;
@@ -26,6 +26,9 @@ const FILE: &str = "booking.db";
 /// How many requests read at once; more wait their turn.
 const READERS: u32 = 4;
 
+/// How long a request waits for one of them.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a connection waits for a lock of another process, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,6 +41,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
     pub(crate) readers: SqlitePool,
+    /// Held while the window is prepared to be sent again.
+    pub(crate) window: Mutex<()>,
     /// This service among those that share the database.
     pub(crate) node: String,
     /// Since when it is open, in milliseconds since the epoch.
@@ -82,6 +87,7 @@ impl Booking {
             clock: clock.clone(),
             writer: Writer::start(connection, clock, latest_ms),
             readers,
+            window: Mutex::new(()),
             node: uuid::Uuid::now_v7().to_string(),
             open_since_ms,
         })))
@@ -165,6 +171,7 @@ async fn open_writer(path: &Path) -> Result<SqliteConnection, BookingError> {
 async fn open_readers(path: &Path) -> Result<SqlitePool, BookingError> {
     SqlitePoolOptions::new()
         .max_connections(READERS)
+        .acquire_timeout(PATIENCE)
         .connect_with(options(path).read_only(true))
         .await
         .map_err(cannot_open(path))

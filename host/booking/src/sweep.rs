@@ -14,13 +14,15 @@ use sqlx::SqlitePool;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::analytics;
 use crate::changes::{Chore, Done, Due, KEPT_CONFLICTS_MS};
 use crate::config::BookingConfig;
 use crate::error::BookingError;
+use crate::interval::Interval;
 use crate::lease::{self, Release};
 use crate::queries;
 use crate::service::Booking;
-use crate::telemetry::{SweepDone, SweepFailed, Waiting};
+use crate::telemetry::{RecentUse, SweepDone, SweepFailed, Waiting};
 use crate::waitlist;
 
 /// How many things are done at once; they share a commit.
@@ -35,6 +37,12 @@ const LOOK_BACK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// How often it is counted how many wait.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is counted how the place was used of late: it reads some thousand rows.
+const COUNT_USE_EVERY: Duration = Duration::from_secs(60);
+
+/// How far back that goes, in milliseconds: a week has each day once.
+const RECENT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// What a sweep has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -226,6 +234,7 @@ impl Booking {
         async move {
             let every = Duration::from_millis(booking.parts().config.sweep_every_ms);
             let mut measured: Option<Instant> = None;
+            let mut counted: Option<Instant> = None;
             loop {
                 // What a sweep that is cut off has not done is due at the next.
                 let sweep = async {
@@ -235,6 +244,10 @@ impl Booking {
                     if measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
                         booking.measure_waiting().await;
                         measured = Some(Instant::now());
+                    }
+                    if counted.is_none_or(|at| at.elapsed() >= COUNT_USE_EVERY) {
+                        booking.measure_recent_use().await;
+                        counted = Some(Instant::now());
                     }
                     sleep(every).await;
                 };
@@ -315,6 +328,15 @@ impl Booking {
         match waitlist::all_waiting(&self.parts().readers).await {
             Ok(entries) => Waiting { entries }.emit(),
             Err(error) => tracing::warn!(%error, "it could not be counted how many wait"),
+        }
+    }
+
+    async fn measure_recent_use(&self) {
+        let now_ms = self.parts().clock.now_ms();
+        let week = Interval::new(now_ms.saturating_sub(RECENT_MS), now_ms);
+        match analytics::summary(&self.parts().readers, week, now_ms).await {
+            Ok(summary) => RecentUse { summary: &summary }.emit(),
+            Err(error) => tracing::warn!(%error, "it could not be counted how the place is used"),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::analytics::Summary;
 use crate::outbox::Lag;
+use crate::status::Status;
 
 /// How far the log is behind.
 pub(crate) struct OutboxLag {
@@ -176,6 +178,32 @@ impl Waiting {
     #[allow(clippy::cast_precision_loss)] // a gauge needs no more than 53 bits
     pub(crate) fn emit(&self) {
         metrics::gauge!("carillon_waitlist_waiting").set(self.entries as f64);
+    }
+}
+
+/// How the place was used of late. The labels are statuses and quantiles, whatever is booked.
+pub(crate) struct RecentUse<'a> {
+    pub(crate) summary: &'a Summary,
+}
+
+impl RecentUse<'_> {
+    #[allow(clippy::cast_precision_loss)] // a gauge needs no more than 53 bits
+    pub(crate) fn emit(&self) {
+        let summary = self.summary;
+        for status in Status::ALL {
+            let bookings = summary.bookings_by_status.get(status.as_str());
+            metrics::gauge!("carillon_recent_bookings", "status" => status.as_str())
+                .set(bookings.copied().unwrap_or(0) as f64);
+        }
+        let lead = &summary.lead_time_minutes;
+        for (quantile, minutes) in [("0.5", lead.p50), ("0.9", lead.p90)] {
+            metrics::gauge!("carillon_recent_lead_time_minutes", "quantile" => quantile)
+                .set(minutes.map_or(f64::NAN, |minutes| minutes as f64));
+        }
+        metrics::gauge!("carillon_recent_no_show_ratio")
+            .set(summary.no_show_rate.unwrap_or(f64::NAN));
+        metrics::gauge!("carillon_recent_waitlist_conversion_ratio")
+            .set(summary.waitlist.conversion.unwrap_or(f64::NAN));
     }
 }
 

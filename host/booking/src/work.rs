@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use crate::actor::Actor;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
-use crate::outbox::{self, Outgoing};
+use crate::outbox::{self, Kept, Outgoing};
 
 /// A change under way: its transaction and its time, who asks for it, and how the service is set up.
 /// Everything that is done to the tables goes through one, so that nothing is written without
@@ -82,6 +82,7 @@ impl Work<'_> {
             topic: self.config.kafka.topics.name(topic),
             key,
             correlation_id: &self.by.correlation_id,
+            kept: Kept::ForTheWindow,
             draft,
         };
         outbox::append(self.connection, self.now_ms, outgoing).await

@@ -21,6 +21,10 @@ const QUEUE_CHANGES: usize = 1024;
 /// How many changes share a commit at most, which bounds how long the first of them waits.
 const GROUP_CHANGES: usize = 128;
 
+/// How far a clock is set back at most, in milliseconds, without having been wrong: what is beyond the
+/// corrections of time servers.
+pub(crate) const MOST_SET_BACK_MS: i64 = 60_000;
+
 /// How long a request waits for room in the queue.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -30,8 +34,8 @@ pub(crate) trait Change: Send + Sync + 'static {
     /// was written before it (the event of a conflict) stands.
     type Done: Send + 'static;
 
-    /// Writes. An error takes back everything that this change wrote. `now_ms` never runs backwards
-    /// from one change to the next.
+    /// Writes. An error takes back everything that this change wrote. `now_ms` runs backwards from one
+    /// change to the next only where the clock was wrong before.
     fn apply(
         &self,
         connection: &mut SqliteConnection,
@@ -53,8 +57,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer on a connection of its own. `latest_ms` is the newest time in the database,
-    /// below which no change is dated.
+    /// Starts the writer on a connection of its own. `latest_ms` is the time of the newest change in the
+    /// database.
     pub(crate) fn start(connection: SqliteConnection, clock: Clock, latest_ms: i64) -> Self {
         let (queue, changes) = mpsc::channel(QUEUE_CHANGES);
         let committed = Arc::new(Notify::new());
@@ -195,10 +199,20 @@ impl WriterTask {
         Ok(())
     }
 
-    /// The time of a change: the clock's, but never before the change before it, so that the order of
-    /// the outbox and the order of its times are one.
+    /// The time of a change: the clock's. Where it was set back a little it waits for the change before
+    /// it, so that the order of changes and that of their times are one; where it was set back by more,
+    /// it was wrong before, and what is due goes by what it says now.
     fn now_ms(&mut self) -> i64 {
-        self.latest_ms = self.latest_ms.max(self.clock.now_ms());
+        let clock_ms = self.clock.now_ms();
+        let back_ms = self.latest_ms.saturating_sub(clock_ms);
+        if back_ms > MOST_SET_BACK_MS {
+            tracing::warn!(
+                back_ms,
+                "the clock shows an earlier time than the newest change; it was ahead then or is behind now, check it"
+            );
+            self.latest_ms = clock_ms;
+        }
+        self.latest_ms = self.latest_ms.max(clock_ms);
         self.latest_ms
     }
 }

@@ -1,5 +1,6 @@
 //! Putting the parts together and taking them apart again.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,11 +48,7 @@ pub(crate) fn everything(options: &RunOptions) -> Result<()> {
             gateway_listener.local_addr()?,
             booking_listener.local_addr()?,
         );
-        configuration.gateway.booking_url = format!("http://{booking_at}");
-        configuration
-            .booking_service
-            .allowed_origins
-            .push(format!("http://{gateway_at}"));
+        introduce(&mut configuration, gateway_at, booking_at);
 
         let cluster = if servers.is_empty() {
             Cluster::embedded()?
@@ -79,6 +76,19 @@ pub(crate) fn everything(options: &RunOptions) -> Result<()> {
         serving.await??;
         served
     })
+}
+
+/// Tells each of the two services where the other is. Behind a proxy browsers reach the booking API
+/// elsewhere, which only the operator knows.
+fn introduce(configuration: &mut Configuration, gateway_at: SocketAddr, booking_at: SocketAddr) {
+    configuration
+        .gateway
+        .booking_url
+        .get_or_insert_with(|| format!("http://{booking_at}"));
+    configuration
+        .booking_service
+        .allowed_origins
+        .push(format!("http://{gateway_at}"));
 }
 
 /// `carillon host`.
@@ -300,5 +310,23 @@ impl BookingParts {
         tokio::task::spawn_blocking(move || producer.flush(FLUSH_PATIENCE)).await?;
         tracing::info!("the booking API has stopped");
         Ok(served?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_booking_url_that_the_operator_gives_stays() {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut configuration = Configuration::default();
+        introduce(&mut configuration, at(1), at(2));
+        let url = configuration.gateway.booking_url.as_deref();
+        assert_eq!(url, Some("http://127.0.0.1:2"));
+        let public = Some("https://book.example.org/api".to_owned());
+        configuration.gateway.booking_url.clone_from(&public);
+        introduce(&mut configuration, at(1), at(2));
+        assert_eq!(configuration.gateway.booking_url, public);
     }
 }

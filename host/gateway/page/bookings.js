@@ -10,6 +10,7 @@ const STEPS = {
   confirmed: [["check-in", "Check in"], ["no-show", "Nobody came"], ["cancel", "Cancel"]],
   checked_in: [["check-out", "Check out"]],
 };
+const NOT_BOOKED = ["held", "expired"];
 const CAN_MOVE = ["pending", "confirmed"];
 
 const path = (item) => `/bookings/${encodeURIComponent(item.id)}`;
@@ -17,8 +18,8 @@ const path = (item) => `/bookings/${encodeURIComponent(item.id)}`;
 export const loadBookings = newestOnly(
   () => booking(`/bookings?limit=200&from=${new Date(Date.now() - 24 * 3600 * 1000).toISOString()}`),
   (page) => {
-    // What is only held stands in the waitlist.
-    const own = page.items.filter((item) => item.userId === session.user && item.status !== "held");
+    // What is or was only held stands in the waitlist.
+    const own = page.items.filter((item) => item.userId === session.user && !NOT_BOOKED.includes(item.status));
     own.sort((a, b) => b.createdAt.localeCompare(a.createdAt));
     fillList(byId("bookings"), own.map(bookingItem), byId("no-bookings"));
   },

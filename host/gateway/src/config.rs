@@ -55,8 +55,9 @@ pub struct GatewayConfig {
     pub demo_groups: Vec<String>,
     /// The resources that the page at `/` offers.
     pub demo_resources: Vec<String>,
-    /// Where browsers reach the booking API, for the page at `/`.
-    pub booking_url: String,
+    /// Where browsers reach the booking API, for the page at `/`; not set, where `carillon run`
+    /// serves it, or else `http://127.0.0.1:8080`.
+    pub booking_url: Option<String>,
 }
 
 impl Default for GatewayConfig {
@@ -81,7 +82,7 @@ impl Default for GatewayConfig {
             demo_users: (1..=7).map(|n| format!("user-{n}")).collect(),
             demo_groups: vec!["staff".to_owned()],
             demo_resources: (1..=4).map(|n| format!("room-{n}")).collect(),
-            booking_url: "http://127.0.0.1:8080".to_owned(),
+            booking_url: None,
         }
     }
 }
@@ -99,6 +100,13 @@ pub struct ConfigError {
 const MAX_WAIT_MS: u64 = 365 * 24 * 3600 * 1000;
 
 impl GatewayConfig {
+    /// Where browsers reach the booking API.
+    pub(crate) fn booking_url(&self) -> &str {
+        self.booking_url
+            .as_deref()
+            .unwrap_or("http://127.0.0.1:8080")
+    }
+
     /// Looks for values that are readable and still make no sense.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ fn asset(content: &'static str, media_type: &'static str) -> impl IntoResponse {
 fn page_headers(shared: &Shared) -> HeaderMap {
     let policy = format!(
         "default-src 'self'; img-src data:; connect-src 'self' ws: wss: {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        shared.config.booking_url,
+        shared.config.booking_url(),
     );
     let mut headers = HeaderMap::new();
     if let Ok(value) = HeaderValue::try_from(policy) {
@@ -87,7 +87,7 @@ pub(crate) async fn config(State(AppState(shared)): State<AppState>) -> Json<Val
         &[]
     };
     Json(
-        json!({ "bookingUrl": config.booking_url, "users": users, "resources": config.demo_resources }),
+        json!({ "bookingUrl": config.booking_url(), "users": users, "resources": config.demo_resources }),
     )
 }
 

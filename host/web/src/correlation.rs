@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -74,7 +74,7 @@ pub async fn correlate(mut request: Request, next: Next) -> Response {
         "request",
         correlation_id = %id,
         method = %request.method(),
-        path = request.uri().path(),
+        path = path_for_the_log(&request),
     );
     request.extensions_mut().insert(id.clone());
     let mut response = next.run(request).instrument(span).await;
@@ -84,11 +84,44 @@ pub async fn correlate(mut request: Request, next: Next) -> Response {
     response
 }
 
+/// The route with its placeholders: what stands in their places may be a secret, as in the address of
+/// a calendar.
+fn path_for_the_log(request: &Request) -> &str {
+    let route = request.extensions().get::<MatchedPath>();
+    route.map_or_else(|| request.uri().path(), MatchedPath::as_str)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::middleware;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn the_log_shows_a_route_and_not_what_stands_in_its_placeholders() {
+        async fn answer_the_path(request: Request, _next: Next) -> Response {
+            Response::new(Body::from(path_for_the_log(&request).to_owned()))
+        }
+        let router = Router::new()
+            .route("/calendars/{id}", get(|| async {}))
+            .fallback(|| async {})
+            .layer(middleware::from_fn(answer_the_path));
+        for (path, shown) in [
+            ("/calendars/0123abcd.ics", "/calendars/{id}"),
+            ("/nothing", "/nothing"),
+        ] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let answer = router.clone().oneshot(request).await.unwrap();
+            let text = to_bytes(answer.into_body(), 1 << 10).await.unwrap();
+            assert_eq!(text, shown);
+        }
+    }
 
     #[test]
     fn only_short_printable_ids_are_taken_from_a_caller() {

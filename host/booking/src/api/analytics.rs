@@ -4,20 +4,22 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
-use carillon_web::{CorrelationId, Problem, QueryParams};
+use carillon_web::{CorrelationId, Cursor, Problem, QueryParams};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::App;
 use super::bookings::Moment;
 use super::caller::Caller;
 use super::faults::fault_at;
 use super::openapi::time;
+use super::{App, PageSize};
 use crate::actor::Role;
-use crate::analytics::{self, Summary, Usage};
+use crate::analytics::{self, Summary, Usage, UsageWish};
+use crate::error::unread;
 use crate::interval::Interval;
 use crate::recorder::{Happened, Recorder};
 
@@ -31,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(summary))
 }
 
-/// From when to when, and of what kind.
+/// From when to when.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -42,24 +44,42 @@ pub(super) struct Stretch {
     /// To when, at most 370 days later.
     #[param(schema_with = time)]
     to: Moment,
-    /// Only resources of this kind; not for the summary.
-    kind: Option<String>,
 }
 
-impl Stretch {
-    fn bounds(&self) -> Result<Interval, Problem> {
-        let bounds = Interval::new(self.from.0, self.to.0);
-        if bounds.duration_ms() <= 0 {
-            return Err(fault_at("to", "it must be later than `from`".to_owned()));
-        }
-        if bounds.duration_ms() > MAX_STRETCH_MS {
-            return Err(fault_at(
-                "to",
-                "it must be at most 370 days after `from`".to_owned(),
-            ));
-        }
-        Ok(bounds)
+/// From when to when, and of which resources.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UsageQuery {
+    /// From when.
+    #[param(schema_with = time)]
+    from: Moment,
+    /// To when, at most 370 days later.
+    #[param(schema_with = time)]
+    to: Moment,
+    /// Only resources of this kind.
+    kind: Option<String>,
+    /// How many resources a page has: 50 unless asked, 200 at most.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    #[serde(default)]
+    limit: PageSize,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<String>>,
+}
+
+fn bounds(from: Moment, to: Moment) -> Result<Interval, Problem> {
+    let bounds = Interval::new(from.0, to.0);
+    if bounds.duration_ms() <= 0 {
+        return Err(fault_at("to", "it must be later than `from`".to_owned()));
     }
+    if bounds.duration_ms() > MAX_STRETCH_MS {
+        return Err(fault_at(
+            "to",
+            "it must be at most 370 days after `from`".to_owned(),
+        ));
+    }
+    Ok(bounds)
 }
 
 /// How the resources were used in a stretch of time.
@@ -68,23 +88,44 @@ pub(super) struct UsageAnswer {
     #[serde(flatten)]
     bounds: Interval,
     resources: Vec<Usage>,
+    /// The cursor that asks for the resources behind these, or null at the end. A page may have fewer
+    /// than `limit` where they have many bookings.
+    next: Option<String>,
 }
 
 /// How each resource was used, by hour of the day
-#[utoipa::path(get, path = "/analytics/usage", tag = "analytics", params(Stretch),
+#[utoipa::path(get, path = "/analytics/usage", tag = "analytics", params(UsageQuery),
     responses((status = 200, body = UsageAnswer)))]
 pub(super) async fn usage(
     State(App(app)): State<App>,
     caller: Caller,
-    QueryParams(stretch): QueryParams<Stretch>,
+    QueryParams(query): QueryParams<UsageQuery>,
 ) -> Result<Json<UsageAnswer>, Problem> {
     caller.needs(Role::Staff, "How the place is used")?;
-    let bounds = stretch.bounds()?;
-    let readers = &app.booking.parts().readers;
-    let resources = analytics::usage(readers, bounds, stretch.kind.as_deref())
+    let bounds = bounds(query.from, query.to)?;
+    let mut reader = app
+        .booking
+        .parts()
+        .readers
+        .acquire()
         .await
-        .map_err(Problem::internal)?;
-    Ok(Json(UsageAnswer { bounds, resources }))
+        .map_err(unread)?;
+    let wish = UsageWish {
+        bounds,
+        kind: query.kind,
+        after: query.cursor.map_or_else(String::new, |Cursor(after)| after),
+        limit: query.limit.get(),
+    };
+    let (resources, more) = analytics::usage(&mut reader, &wish).await.map_err(unread)?;
+    let next = resources
+        .last()
+        .filter(|_| more)
+        .map(|last| Cursor(&last.resource_id).to_string());
+    Ok(Json(UsageAnswer {
+        bounds,
+        resources,
+        next,
+    }))
 }
 
 /// How bookings went: statuses, no-shows, lead times, waitlist, conflicts
@@ -96,17 +137,11 @@ pub(super) async fn summary(
     QueryParams(stretch): QueryParams<Stretch>,
 ) -> Result<Json<Summary>, Problem> {
     caller.needs(Role::Staff, "How the place is used")?;
-    if stretch.kind.is_some() {
-        return Err(fault_at(
-            "kind",
-            "it is for GET /analytics/usage".to_owned(),
-        ));
-    }
-    let bounds = stretch.bounds()?;
+    let bounds = bounds(stretch.from, stretch.to)?;
     let parts = app.booking.parts();
     let summary = analytics::summary(&parts.readers, bounds, parts.clock.now_ms())
         .await
-        .map_err(Problem::internal)?;
+        .map_err(unread)?;
     Ok(Json(summary))
 }
 
@@ -121,7 +156,9 @@ pub(super) async fn record(
     let route = request.extensions().get::<MatchedPath>();
     let name = route.and_then(|route| name_of(request.method().as_str(), route.as_str()));
     let response = next.run(request).await;
-    if let Some(name) = name {
+    // Whoever has no token could fill the disk with them.
+    let is_known = response.status() != StatusCode::UNAUTHORIZED;
+    if let Some(name) = name.filter(|_| is_known) {
         recorder.note(Happened {
             name,
             correlation_id: correlation.to_string(),

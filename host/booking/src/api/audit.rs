@@ -138,7 +138,7 @@ pub(super) async fn list(
     let readers = &app.booking.parts().readers;
     let rows = audit::entries(readers, &filter, after, listing.limit.rows())
         .await
-        .map_err(Problem::internal)?;
+        .map_err(crate::error::unread)?;
     Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
         last.seq
     })))

@@ -13,11 +13,16 @@ use super::caller::Caller;
 use super::faults::fault_at;
 use super::openapi::{page, time};
 use crate::availability::{Availability, AvailabilityError, Wish, of_resource, wanted};
+use crate::error::unread;
 use crate::interval::Interval;
 use crate::queries::MAX_DURATION_MS;
 
 /// The longest time that is looked at.
 const MAX_REACH_MS: i64 = 366 * 24 * 60 * 60 * 1000;
+
+/// With so many stretches of time in an answer the page ends, and the next one goes on: a hundred
+/// resources that are booked every quarter of an hour would have millions in a year.
+const MAX_INTERVALS: usize = 20_000;
 
 /// What this part answers to, and its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -42,7 +47,8 @@ pub(super) struct Query {
     capacity: Option<u32>,
     /// Only free stretches of at least so many minutes.
     duration: Option<u32>,
-    /// How many resources a page has: 20 unless asked, 100 at most.
+    /// How many resources a page has: 20 unless asked, 100 at most; fewer where they have many
+    /// bookings in that time.
     #[param(value_type = Option<u32>, minimum = 1)]
     #[serde(default)]
     limit: Limit<20, 100>,
@@ -104,25 +110,32 @@ pub(super) async fn show(
         .readers
         .acquire()
         .await
-        .map_err(Problem::internal)?;
+        .map_err(unread)?;
     let resources = wanted(&mut *reader, &wish, query.limit.rows())
         .await
-        .map_err(Problem::internal)?;
+        .map_err(unread)?;
     let page = Page::from_rows(resources, query.limit.get(), |last| last.id.clone());
-    let mut items = Vec::with_capacity(page.items.len());
-    for resource in page.items {
-        let availability = of_resource(&mut reader, resource, bounds, duration_ms).await;
-        items.push(availability.map_err(unanswered)?);
+    let (mut items, mut next) = (Vec::with_capacity(page.items.len()), page.next);
+    let mut intervals = 0;
+    let mut resources = page.items.into_iter().peekable();
+    while let Some(resource) = resources.next() {
+        let id = resource.id.clone();
+        let availability = of_resource(&mut reader, resource, bounds, duration_ms)
+            .await
+            .map_err(unanswered)?;
+        intervals += availability.intervals();
+        items.push(availability);
+        if intervals >= MAX_INTERVALS && resources.peek().is_some() {
+            next = Some(Cursor(id).to_string());
+            break;
+        }
     }
-    Ok(Json(Page {
-        items,
-        next: page.next,
-    }))
+    Ok(Json(Page { items, next }))
 }
 
 fn unanswered(error: AvailabilityError) -> Problem {
     match error {
-        AvailabilityError::Database(error) => Problem::internal(error),
+        AvailabilityError::Database(error) => unread(error),
         AvailabilityError::TooMuch(resource_id) => fault_at(
             "to",
             format!(

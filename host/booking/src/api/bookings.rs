@@ -101,7 +101,7 @@ pub(super) async fn show(
 ) -> Result<Versioned<BookingRecord>, Problem> {
     let booking = queries::booking(&app.booking.parts().readers, &id)
         .await
-        .map_err(Problem::internal)?
+        .map_err(crate::error::unread)?
         .filter(|booking| caller.may_act_for(&booking.user_id));
     booking.map(versioned).ok_or_else(|| no_booking(&id))
 }
@@ -317,7 +317,7 @@ pub(super) async fn list(
     }
     let rows = queries::bookings(&app.booking.parts().readers, &filter, listing.limit.rows())
         .await
-        .map_err(Problem::internal)?;
+        .map_err(crate::error::unread)?;
     Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
         (last.start_ms, last.id.clone())
     })))

@@ -22,6 +22,8 @@ use crate::changes::{
     subject_name,
 };
 
+use crate::error::unread;
+
 /// A secret has as many digits.
 const SECRET_DIGITS: usize = 32;
 
@@ -138,12 +140,10 @@ async fn list(
     may_touch(&caller, kind, &subject_id)?;
     let readers = &app.booking.parts().readers;
     let name = subject_name(readers, kind, &subject_id).await;
-    if name.map_err(Problem::internal)?.is_none() {
+    if name.map_err(unread)?.is_none() {
         return Err(no_subject(kind, &subject_id));
     }
-    let items = feeds(readers, kind, &subject_id)
-        .await
-        .map_err(Problem::internal)?;
+    let items = feeds(readers, kind, &subject_id).await.map_err(unread)?;
     Ok(Json(Page { items, next: None }))
 }
 
@@ -181,17 +181,18 @@ pub(super) async fn read(
     let secret = secret(&file).ok_or_else(no_calendar)?;
     let feed = feed_of(&parts.readers, &secret)
         .await
-        .map_err(Problem::internal)?
+        .map_err(unread)?
         .ok_or_else(no_calendar)?;
     // What was deleted is in no calendar any more.
     let name = subject_name(&parts.readers, feed.kind, &feed.subject_id)
         .await
-        .map_err(Problem::internal)?
+        .map_err(unread)?
         .ok_or_else(no_calendar)?;
     let window = window(parts.clock.now_ms());
-    let entries = entries(&parts.readers, feed.kind, &feed.subject_id, window)
+    let mut reader = parts.readers.acquire().await.map_err(unread)?;
+    let entries = entries(&mut reader, feed.kind, &feed.subject_id, window)
         .await
-        .map_err(Problem::internal)?;
+        .map_err(unread)?;
     Ok(answer(&headers, render(&name, &entries)))
 }
 

@@ -3,27 +3,28 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::Extensions;
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
 use carillon_web::{Claims, CorrelationId, Problem, authenticate};
 
 use super::App;
-use crate::actor::{Actor, Role};
+use crate::actor::{ANYBODY, Actor, Role};
+use crate::proxy::{TrustedProxy, asked_by};
 
 /// The caller of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    /// `None` where tokens are not required: whoever it is may do everything, and a token is not
-    /// even looked at.
+    /// `None` where tokens are not required and no valid one came.
     user: Option<String>,
     role: Role,
     origin: Option<IpAddr>,
 }
 
 impl Caller {
-    fn anybody(origin: Option<IpAddr>) -> Self {
+    /// Where tokens are not required: whoever it is may do everything. A token says who it is.
+    fn anybody(claims: Option<Claims>, origin: Option<IpAddr>) -> Self {
         Self {
-            user: None,
+            user: claims.map(|claims| claims.user),
             role: Role::Admin,
             origin,
         }
@@ -70,7 +71,7 @@ impl Caller {
     /// As whom the tables know it.
     pub(super) fn actor(&self, correlation: &CorrelationId) -> Actor {
         Actor {
-            id: self.user.clone().unwrap_or_else(|| "anybody".to_owned()),
+            id: self.user.clone().unwrap_or_else(|| ANYBODY.to_owned()),
             role: self.role,
             origin: self.origin,
             correlation_id: correlation.to_string(),
@@ -82,15 +83,22 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, App(app): &App) -> Result<Self, Problem> {
-        let origin = origin(&parts.extensions);
-        let Some(verifier) = &app.required_tokens else {
-            return Ok(Caller::anybody(origin));
-        };
-        let claims = match parts.extensions.remove::<Verified>() {
-            Some(Verified(claims)) => claims,
-            None => authenticate(&parts.headers, verifier)?,
-        };
-        Ok(Caller::bearer(claims, origin))
+        let proxies = &app.booking.parts().config.trusted_proxies;
+        let origin = origin(proxies, &parts.extensions, &parts.headers);
+        let verified = parts.extensions.remove::<Verified>();
+        if app.booking.parts().config.require_token {
+            let claims = match (verified, &app.tokens) {
+                (Some(Verified(claims)), _) => claims,
+                (None, Some(verifier)) => authenticate(&parts.headers, verifier)?,
+                (None, None) => return Err(Problem::internal("nothing checks tokens")),
+            };
+            return Ok(Caller::bearer(claims, origin));
+        }
+        let claims = verified.map(|Verified(claims)| claims).or_else(|| {
+            let verifier = app.tokens.as_ref()?;
+            authenticate(&parts.headers, verifier).ok()
+        });
+        Ok(Caller::anybody(claims, origin))
     }
 }
 
@@ -98,16 +106,20 @@ impl FromRequestParts<App> for Caller {
 #[derive(Debug, Clone)]
 pub(super) struct Verified(pub(super) Claims);
 
-/// The address that a request came from.
-pub(super) fn origin(extensions: &Extensions) -> Option<IpAddr> {
-    extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|ConnectInfo(address)| address.ip())
+/// The address that a request came from: the peer's, or where that is a proxy that is trusted, the one
+/// that it was asked by.
+pub(super) fn origin(
+    proxies: &[TrustedProxy],
+    extensions: &Extensions,
+    headers: &HeaderMap,
+) -> Option<IpAddr> {
+    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(asked_by(proxies, peer.ip(), headers))
 }
 
 #[cfg(test)]
 impl Caller {
     pub(super) fn for_tests() -> Self {
-        Self::anybody(None)
+        Self::anybody(None, None)
     }
 }

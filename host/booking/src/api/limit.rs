@@ -21,7 +21,7 @@ use super::caller::{Verified, origin};
 use crate::clock::Clock;
 use crate::config::BookingConfig;
 
-/// How many callers are counted one by one.
+/// With so many buckets, addresses are no longer counted one by one.
 const MAX_CALLERS: usize = 50_000;
 /// Between how many buckets those are spread who come when so many are there already.
 const CROWD_BUCKETS: u64 = 1_024;
@@ -40,7 +40,7 @@ enum Who {
     Address(IpAddr),
     /// Whoever's address is not known.
     Unknown,
-    /// Some of those who are too many to be counted one by one.
+    /// Some of the addresses that are too many to be counted one by one.
     Crowd(u64),
 }
 
@@ -93,9 +93,13 @@ impl Limits {
     /// Counts a request; the error is how long to wait until the next one is taken.
     fn take(&self, who: Who) -> Result<(), Duration> {
         self.forget();
-        let who = match self.limiter.len() < MAX_CALLERS {
-            true => who,
-            false => Who::Crowd(self.hasher.hash_one(&who) % CROWD_BUCKETS),
+        // Whoever has a token keeps a bucket of their own: of users there are only so many, and the
+        // addresses of somebody who has many must not take their place.
+        let who = match who {
+            Who::Address(_) if self.limiter.len() >= MAX_CALLERS => {
+                Who::Crowd(self.hasher.hash_one(&who) % CROWD_BUCKETS)
+            }
+            who => who,
         };
         self.limiter
             .check_key(&who)
@@ -131,7 +135,7 @@ pub(super) async fn limit(
         return next.run(request).await;
     }
     let claims = app
-        .required_tokens
+        .tokens
         .as_ref()
         .and_then(|verifier| authenticate(request.headers(), verifier).ok());
     let who = match claims {
@@ -140,7 +144,10 @@ pub(super) async fn limit(
             request.extensions_mut().insert(Verified(claims));
             who
         }
-        None => Who::at(origin(request.extensions())),
+        None => {
+            let proxies = &app.booking.parts().config.trusted_proxies;
+            Who::at(origin(proxies, request.extensions(), request.headers()))
+        }
     };
     match limits.take(who) {
         Ok(()) => next.run(request).await,
@@ -193,13 +200,19 @@ mod tests {
     #[test]
     fn however_many_callers_come_only_so_many_buckets_are_kept_and_full_ones_are_forgotten() {
         let (limits, now) = limits();
-        for user in 0..MAX_CALLERS * 2 {
+        for number in 0..u32::try_from(MAX_CALLERS * 2).unwrap() {
             // In the crowd some are turned away, which is what it is for.
-            let _ = limits.take(Who::User(user.to_string()));
+            let _ = limits.take(Who::Address(IpAddr::V4(number.into())));
         }
         let most = MAX_CALLERS + usize::try_from(CROWD_BUCKETS).unwrap();
         assert!(limits.limiter.len() <= most, "{}", limits.limiter.len());
         assert!(limits.limiter.len() > MAX_CALLERS);
+        // However many addresses come, each user is served as often as ever.
+        for user in 0..CROWD_BUCKETS * 2 {
+            for _ in 0..2 {
+                assert!(limits.take(Who::User(user.to_string())).is_ok());
+            }
+        }
         now.store(FORGET_EVERY_MS, Ordering::Relaxed);
         let _ = limits.take(Who::Unknown);
         assert_eq!(limits.limiter.len(), 1);

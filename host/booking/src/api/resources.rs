@@ -74,7 +74,7 @@ pub(super) async fn list(
     };
     let rows = queries::resources(&app.booking.parts().readers, &filter, listing.limit.rows())
         .await
-        .map_err(Problem::internal)?;
+        .map_err(crate::error::unread)?;
     Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
         last.id.clone()
     })))
@@ -117,7 +117,7 @@ pub(super) async fn show(
 ) -> Result<Versioned<Resource>, Problem> {
     let resource = queries::resource(&app.booking.parts().readers, &id)
         .await
-        .map_err(Problem::internal)?;
+        .map_err(crate::error::unread)?;
     resource.map(versioned).ok_or_else(|| no_resource(&id))
 }
 

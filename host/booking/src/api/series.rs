@@ -159,13 +159,13 @@ pub(super) async fn show(
     let readers = &app.booking.parts().readers;
     let series = series(readers, &id)
         .await
-        .map_err(Problem::internal)?
+        .map_err(crate::error::unread)?
         .filter(|series| caller.may_act_for(&series.user_id))
         .ok_or_else(|| Problem::not_found(format!("There is no series {id:?}.")))?;
     let after_ms = listing.cursor.map_or(i64::MIN, |Cursor(after_ms)| after_ms);
     let rows = occurrences_after(readers, &id, after_ms, listing.limit.rows())
         .await
-        .map_err(Problem::internal)?;
+        .map_err(crate::error::unread)?;
     let occurrences = Page::from_rows(rows, listing.limit.get(), |last| last.occurrence_ms);
     Ok(Json(WithOccurrences {
         series,

@@ -22,6 +22,7 @@ use super::resources::no_resource;
 use super::{App, PageSize};
 use crate::actor::Role;
 use crate::changes::{Close, Closed, NewClosure, Reopen};
+use crate::error::unread;
 use crate::idempotency::Idempotent;
 use crate::interval::Interval;
 use crate::queries::{self, ClosureFilter};
@@ -190,7 +191,7 @@ pub(super) async fn list(
     known(&app.booking, &id).await?;
     let rows = queries::closures(&app.booking.parts().readers, &filter, listing.limit.rows())
         .await
-        .map_err(Problem::internal)?;
+        .map_err(unread)?;
     Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
         (last.interval.start_ms, last.id.clone())
     })))
@@ -206,7 +207,7 @@ pub(super) async fn show(
     known(&app.booking, &id).await?;
     let closure = queries::closure(&app.booking.parts().readers, &id, &uid)
         .await
-        .map_err(Problem::internal)?;
+        .map_err(unread)?;
     closure.map(Json).ok_or_else(|| no_closure(&uid))
 }
 
@@ -237,7 +238,7 @@ pub(super) async fn remove(
 async fn known(booking: &crate::service::Booking, id: &str) -> Result<(), Problem> {
     queries::resource(&booking.parts().readers, id)
         .await
-        .map_err(Problem::internal)?
+        .map_err(unread)?
         .map(drop)
         .ok_or_else(|| no_resource(id))
 }

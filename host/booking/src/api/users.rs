@@ -63,7 +63,7 @@ pub(super) async fn list(
         .map_or_else(String::new, |Cursor(after)| after);
     let rows = queries::users(&app.booking.parts().readers, &after, listing.limit.rows())
         .await
-        .map_err(Problem::internal)?;
+        .map_err(crate::error::unread)?;
     Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
         last.id.clone()
     })))
@@ -107,7 +107,7 @@ pub(super) async fn show(
     own_or_admin(&caller, &id)?;
     let user = queries::user(&app.booking.parts().readers, &id)
         .await
-        .map_err(Problem::internal)?;
+        .map_err(crate::error::unread)?;
     user.map(versioned)
         .ok_or_else(|| removal::missing(&named(&id)))
 }

@@ -129,7 +129,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<Standing>>, Problem> {
     let readers = &app.booking.parts().readers;
     let resource = queries::resource(readers, &resource_id).await;
-    if resource.map_err(Problem::internal)?.is_none() {
+    if resource.map_err(crate::error::unread)?.is_none() {
         return Err(no_resource(&resource_id));
     }
     let filter = EntryFilter {
@@ -139,7 +139,7 @@ pub(super) async fn list(
     };
     let rows = waitlist::standings(readers, &filter, listing.limit.rows())
         .await
-        .map_err(Problem::internal)?;
+        .map_err(crate::error::unread)?;
     Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
         (last.entry.joined_ms, last.entry.id.clone())
     })))
@@ -154,7 +154,7 @@ pub(super) async fn show(
 ) -> Result<Json<Standing>, Problem> {
     let standing = waitlist::standing(&app.booking.parts().readers, &entry_id)
         .await
-        .map_err(Problem::internal)?
+        .map_err(crate::error::unread)?
         .filter(|standing| {
             standing.entry.resource_id == resource_id && caller.may_act_for(&standing.entry.user_id)
         });

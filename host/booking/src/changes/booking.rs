@@ -223,7 +223,8 @@ impl Work<'_> {
     ) -> Result<(), WriteError> {
         self.note(kind, Subject::Booking, &booking.id, before, Some(booking))
             .await?;
-        let draft = events::of_booking(kind, booking, resource, user, reason)?;
+        let organizer = self.config.calendar_organizer.as_deref();
+        let draft = events::of_booking(kind, booking, resource, user, reason, organizer)?;
         self.tell(Topic::BookingEvents, &booking.id, draft).await
     }
 

@@ -99,9 +99,10 @@ impl Change for LeaveAll {
 
 impl Work<'_> {
     async fn take_back(&mut self, entry: &Entry, given_up: &mut GivenUp) -> Result<(), WriteError> {
-        let reason = match self.by.id == entry.user_id {
-            true => "you asked for it",
-            false => "those who run the place took you off it",
+        let reason = match self.by.is_known() {
+            true if self.by.id == entry.user_id => Some("you asked for it"),
+            true => Some("those who run the place took you off it"),
+            false => None,
         };
         self.end_of_several(entry, Ending::Removed, reason, given_up)
             .await

@@ -121,7 +121,7 @@ fn minutes_ms(minutes: u32) -> i64 {
 impl Work<'_> {
     /// Ends the hold of an entry that was not accepted in time.
     pub(super) async fn end_hold(&mut self, entry: &Entry) -> Result<(), WriteError> {
-        self.end_entry(entry, Ending::Expired, "it was not accepted in time")
+        self.end_entry(entry, Ending::Expired, Some("it was not accepted in time"))
             .await
     }
 
@@ -143,7 +143,8 @@ impl Work<'_> {
             .filter(|entry| entry.status == EntryStatus::Waiting && entry.start_ms <= self.now_ms);
         let Some(entry) = due else { return Ok(false) };
         let reason = "its time has come, and it did not become free";
-        self.end_entry(&entry, Ending::Expired, reason).await?;
+        self.end_entry(&entry, Ending::Expired, Some(reason))
+            .await?;
         Ok(true)
     }
 

@@ -168,7 +168,7 @@ impl Work<'_> {
         }
         let mut given_up = GivenUp::default();
         for waiter in &waiters {
-            self.end_of_several(waiter, Ending::Removed, reason, &mut given_up)
+            self.end_of_several(waiter, Ending::Removed, Some(reason), &mut given_up)
                 .await?;
         }
         let mut cancelled = 0;

@@ -202,7 +202,7 @@ impl Work<'_> {
             .ok_or_else(|| {
                 WriteError::Database(format!("booking {} is held for nobody", held.id))
             })?;
-        self.end_of_several(&entry, Ending::Expired, reason, given_up)
+        self.end_of_several(&entry, Ending::Expired, Some(reason), given_up)
             .await
     }
 

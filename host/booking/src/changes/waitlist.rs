@@ -130,7 +130,7 @@ impl Work<'_> {
         &mut self,
         before: &Entry,
         ending: Ending,
-        reason: &str,
+        reason: Option<&str>,
     ) -> Result<(), WriteError> {
         let mut given_up = GivenUp::default();
         self.end_of_several(before, ending, reason, &mut given_up)
@@ -144,7 +144,7 @@ impl Work<'_> {
         &mut self,
         before: &Entry,
         ending: Ending,
-        reason: &str,
+        reason: Option<&str>,
         given_up: &mut GivenUp,
     ) -> Result<(), WriteError> {
         let resource = self.resource_named(&before.resource_id).await?;
@@ -155,7 +155,7 @@ impl Work<'_> {
             .move_entry(before, ending.of_entry(), before.booking_id.clone())
             .await?;
         let particulars = Particulars {
-            reason: Some(reason),
+            reason,
             ..Particulars::default()
         };
         self.told_entry(ending.kind(), Some(before), &entry, &resource, particulars)
@@ -171,7 +171,8 @@ impl Work<'_> {
     ) -> Result<BookingRecord, WriteError> {
         let held = self.held_booking(booking_id).await?;
         let booking = BookingRecord {
-            status: ending.of_booking(),
+            // Nothing was cancelled: it was never booked.
+            status: Status::Expired,
             hold_until_ms: None,
             blocked_until_ms: None,
             version: held.version + 1,
@@ -214,13 +215,6 @@ impl Ending {
         match self {
             Self::Expired => EntryStatus::Expired,
             Self::Removed => EntryStatus::Removed,
-        }
-    }
-
-    fn of_booking(self) -> Status {
-        match self {
-            Self::Expired => Status::Expired,
-            Self::Removed => Status::Cancelled,
         }
     }
 

@@ -87,6 +87,45 @@ async fn with_a_token_it_is_the_user_who_is_counted_wherever_they_are() {
 }
 
 #[tokio::test]
+async fn behind_a_trusted_proxy_it_is_the_caller_who_is_counted_and_noted() {
+    let config = BookingConfig {
+        trusted_proxies: serde_json::from_value(json!(["10.0.0.0/8"])).unwrap(),
+        ..config()
+    };
+    let running = Running::with(config, Surroundings::default()).await;
+    let ask = async |peer: &str, forwarded: &str| {
+        let mut request = from(peer, "/resources");
+        let headers = request.headers_mut();
+        headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+        running.send(request).await
+    };
+    for _ in 0..3 {
+        assert_eq!(ask("10.0.0.1:1000", "192.0.2.1").await.status, 200);
+    }
+    ask("10.0.0.1:1000", "192.0.2.1").await.problem(429);
+    // What the caller has made up stands further left.
+    ask("10.0.0.1:1000", "192.0.2.99, 192.0.2.1")
+        .await
+        .problem(429);
+    assert_eq!(ask("10.0.0.1:1000", "192.0.2.2").await.status, 200);
+    // From anywhere else the header is nothing but a text.
+    for _ in 0..3 {
+        assert_eq!(ask("198.51.100.1:1000", "192.0.2.3").await.status, 200);
+    }
+    ask("198.51.100.1:1000", "192.0.2.4").await.problem(429);
+
+    let mut request = from("10.0.0.1:1000", "/bookings");
+    *request.method_mut() = axum::http::Method::POST;
+    *request.body_mut() = Body::from(wish(9).to_string());
+    let headers = request.headers_mut();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    headers.insert("x-forwarded-for", "192.0.2.7".parse().unwrap());
+    assert_eq!(running.send(request).await.status, 201);
+    let audit = running.get("/audit?action=booking.created").await.json();
+    assert_eq!(audit["items"][0]["origin"], "192.0.2.7");
+}
+
+#[tokio::test]
 async fn without_a_limit_everybody_may_ask_as_often_as_they_like() {
     let running = Running::new().await;
     for _ in 0..150 {

@@ -3,6 +3,7 @@
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use carillon_booking::RecordSink;
 use carillon_bus::{Record, SendError, Sent};
@@ -15,6 +16,8 @@ pub(crate) enum Fate {
     Taken,
     /// It is taken, and the acknowledgement is lost on the way.
     TakenInSilence,
+    /// It is taken, and acknowledged so much later.
+    TakenLate(Duration),
     /// It is taken, and reported as failed.
     TakenButReportedFailed,
     /// It is refused.
@@ -84,6 +87,10 @@ impl RecordSink for FaultyLog {
         Ok(match fate {
             Fate::Taken => Box::pin(ready(Ok(place))),
             Fate::TakenInSilence => Box::pin(pending()),
+            Fate::TakenLate(by) => Box::pin(async move {
+                tokio::time::sleep(by).await;
+                Ok(place)
+            }),
             Fate::TakenButReportedFailed | Fate::Refused => Box::pin(ready(Err(failed))),
         })
     }

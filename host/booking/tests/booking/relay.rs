@@ -1,11 +1,14 @@
 //! The relay against a log that fails in every way.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use carillon_booking::{Booking, RelaySettings};
 use carillon_bus::CORRELATION_ID;
 use carillon_events::Event;
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -30,6 +33,7 @@ impl RunningRelay {
             prune_every: Duration::from_millis(20),
             poll: Duration::from_millis(20),
             batch_rows: 16,
+            patience: Duration::from_millis(100),
         }
     }
 
@@ -205,6 +209,146 @@ async fn a_record_that_is_never_taken_holds_up_its_own_key_and_no_other() {
     relay.stop().await;
 }
 
+/// More bookings that are stuck than the relay reads at a time, in front of one that is not.
+async fn more_stuck_than_a_batch(fate: Fate) {
+    let running = Running::new().await;
+    let all_but_users = FaultyLog::new(|_| Fate::Taken);
+    let relay = RunningRelay::start(&running.booking, &all_but_users);
+    all_sent(&running.booking).await;
+    relay.stop().await;
+    for hour in 0..100 {
+        let id = running.book(&wish(hour)).await;
+        running.step(&id, "cancel").await;
+    }
+    let log = FaultyLog::new(move |record| match record.topic.as_str() {
+        "booking-events" => fate,
+        _ => Fate::Taken,
+    });
+    let relay = RunningRelay::start(&running.booking, &log);
+    let user = json!({
+        "id": "hana", "email": "hana@example.com", "displayName": "Hana Novak",
+        "timeZone": "Europe/Prague", "locale": "cs",
+    });
+    assert_eq!(running.post("/users", &user).await.status, 201);
+    until("the event behind those that are stuck", async || {
+        let events = log.records();
+        events
+            .iter()
+            .any(|record| record.topic == "user-events")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(running.booking.lag().await.unwrap().rows, 200);
+    // Each key's second event waits for its first.
+    let cancelled = log
+        .events()
+        .iter()
+        .any(|event| event.kind.as_str() == "booking.cancelled");
+    assert!(!cancelled);
+    relay.kill().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_takes_nothing_holds_up_no_other_however_much_of_it_waits() {
+    more_stuck_than_a_batch(Fate::Refused).await;
+}
+
+#[tokio::test]
+async fn a_topic_that_does_not_answer_holds_up_no_other_however_much_of_it_waits() {
+    more_stuck_than_a_batch(Fate::TakenInSilence).await;
+}
+
+#[tokio::test]
+async fn what_is_refused_for_a_while_is_sent_once_it_is_taken_with_each_key_in_order() {
+    let running = Running::new().await;
+    let mut ids = Vec::new();
+    for hour in 0..40 {
+        let id = running.book(&wish(hour)).await;
+        running.step(&id, "cancel").await;
+        ids.push(id);
+    }
+    let takes = Arc::new(AtomicBool::new(false));
+    let rule = Arc::clone(&takes);
+    let log = FaultyLog::new(move |record| {
+        match rule.load(Ordering::Relaxed) || record.topic != "booking-events" {
+            true => Fate::Taken,
+            false => Fate::Refused,
+        }
+    });
+    let relay = RunningRelay::start(&running.booking, &log);
+    until("all but those of bookings", async || {
+        (running.booking.lag().await.unwrap().rows == 80).then_some(())
+    })
+    .await;
+    takes.store(true, Ordering::Relaxed);
+    all_sent(&running.booking).await;
+    relay.stop().await;
+    let told = told_by_subject(&log.events());
+    for id in ids {
+        assert_eq!(told[&id], ["booking.created", "booking.cancelled"]);
+    }
+    assert_eq!(log.len(), 11 + 80, "nothing is sent twice");
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_late_is_not_sent_twice_and_the_rest_of_its_key_follows() {
+    let running = Running::new().await;
+    let mut ids = Vec::new();
+    for hour in 0..3 {
+        let id = running.book(&wish(hour)).await;
+        running.step(&id, "cancel").await;
+        ids.push(id);
+    }
+    let log = FaultyLog::new(|record| match record.topic.as_str() {
+        // Longer than the relay's patience.
+        "booking-events" => Fate::TakenLate(Duration::from_millis(300)),
+        _ => Fate::Taken,
+    });
+    let relay = RunningRelay::start(&running.booking, &log);
+    all_sent(&running.booking).await;
+    relay.stop().await;
+    assert_eq!(log.len(), 11 + 6);
+    let told = told_by_subject(&log.events());
+    for id in ids {
+        assert_eq!(told[&id], ["booking.created", "booking.cancelled"]);
+    }
+}
+
+#[tokio::test]
+async fn pruning_goes_past_what_cannot_be_sent() {
+    let running = Running::new().await;
+    let mut database = crate::running::connect(running.folder.path()).await;
+    // In front of all others, and more than one step of the pruning looks at.
+    sqlx::query("UPDATE outbox SET seq = seq + 10000")
+        .execute(&mut database)
+        .await
+        .unwrap();
+    sqlx::query(
+        "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 2500)
+         INSERT INTO outbox (seq, event_id, topic, key, value, created_ms, sent_ms)
+         SELECT n, 'stuck-' || n, 'stuck', n, X'', 0, NULL FROM number",
+    )
+    .execute(&mut database)
+    .await
+    .unwrap();
+    running.clock.forward(Duration::from_secs(25 * 3600));
+    running.book(&wish(33)).await;
+    let log = FaultyLog::new(|record| match record.topic.as_str() {
+        "stuck" => Fate::Refused,
+        _ => Fate::Taken,
+    });
+    let relay = RunningRelay::start(&running.booking, &log);
+    until("a pruned outbox", async || {
+        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE topic <> 'stuck'")
+            .fetch_one(&mut database)
+            .await
+            .unwrap();
+        (left == 1).then_some(())
+    })
+    .await;
+    relay.stop().await;
+}
+
 #[tokio::test]
 async fn a_log_that_ended_with_its_process_is_told_the_window_again() {
     let running = Running::new().await;
@@ -234,6 +378,24 @@ async fn a_log_that_ended_with_its_process_is_told_the_window_again() {
     let before: Vec<_> = first[11..].iter().map(told).collect();
     let after: Vec<_> = second.iter().map(told).collect();
     assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_window_of_many_steps_is_told_again_as_a_whole() {
+    let running = Running::new().await;
+    let mut database = crate::running::connect(running.folder.path()).await;
+    sqlx::query(
+        "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 4500)
+         INSERT INTO outbox (event_id, topic, key, value, created_ms, sent_ms)
+         SELECT 'sent-' || n, 'booking-events', n % 7, X'', ?, 1 FROM number",
+    )
+    .bind(NOON_MS)
+    .execute(&mut database)
+    .await
+    .unwrap();
+    assert_eq!(running.booking.resend_window().await.unwrap(), 4500);
+    assert_eq!(running.booking.lag().await.unwrap().rows, 4511);
+    assert_eq!(running.booking.resend_window().await.unwrap(), 0);
 }
 
 #[tokio::test]

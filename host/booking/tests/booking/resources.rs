@@ -414,7 +414,7 @@ async fn whoever_waits_for_a_resource_or_is_deleted_leaves_the_waitlist_and_what
         );
         assert_eq!(
             running
-                .look("SELECT count(*) FROM bookings WHERE status = 'cancelled'")
+                .look("SELECT count(*) FROM bookings WHERE status = 'expired'")
                 .await,
             1
         );

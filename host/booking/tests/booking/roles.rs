@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::running::{Answer, Running, time, wish};
 
-const SECRET: &str = "a secret of at least thirty-two bytes";
+pub(crate) const SECRET: &str = "a secret of at least thirty-two bytes";
 
 /// A service with the demo's rows that asks for tokens.
 pub(crate) async fn with_tokens(config: BookingConfig) -> Running {

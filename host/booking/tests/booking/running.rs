@@ -34,6 +34,12 @@ impl HandClock {
         self.0.fetch_add(by_ms, Ordering::SeqCst);
     }
 
+    /// Somebody sets it back.
+    pub(crate) fn back(&self, by: Duration) {
+        let by_ms = i64::try_from(by.as_millis()).unwrap();
+        self.0.fetch_sub(by_ms, Ordering::SeqCst);
+    }
+
     pub(crate) fn clock(&self) -> Clock {
         let now = Arc::clone(&self.0);
         Clock::from_fn(move || now.load(Ordering::SeqCst))

@@ -335,6 +335,7 @@ mod tests {
 
     fn noted(action: &str, id: &str, status: &str, hours: (u32, u32)) -> Noted {
         let at = |hour: u32| format!("2031-01-01T{hour:02}:00:00Z");
+        let until = (status != "cancelled").then(|| at(hours.1));
         Noted {
             at_ms: 0,
             correlation_id: format!("{action} {id}"),
@@ -343,7 +344,7 @@ mod tests {
             subject_id: id.to_owned(),
             before: Value::Null,
             after: json!({"id": id, "title": "t", "resourceId": "room-1", "status": status,
-                          "startTime": at(hours.0), "blockedUntil": at(hours.1)}),
+                          "startTime": at(hours.0), "blockedUntil": until}),
         }
     }
 

@@ -160,7 +160,7 @@ async fn prometheus_sees_how_the_place_was_used_of_late() {
     let waited = running.join(&wait(2, 10)).await;
     running
         .clock
-        .forward(std::time::Duration::from_secs(25 * 3600));
+        .forward(std::time::Duration::from_secs(24 * 3600 + 1800));
     running.step(&missed, "no-show").await;
     running.step(&kept, "check-in").await;
     let (stop, stopped) = watch::channel(false);

@@ -238,7 +238,10 @@ async fn more_stuck_than_a_batch(fate: Fate) {
             .then_some(())
     })
     .await;
-    assert_eq!(running.booking.lag().await.unwrap().rows, 200);
+    until("a note that it was sent", async || {
+        (running.booking.lag().await.unwrap().rows == 200).then_some(())
+    })
+    .await;
     // Each key's second event waits for its first.
     let cancelled = log
         .events()

@@ -97,7 +97,7 @@ async fn a_taken_time_is_swapped_for_another_or_waited_for_until_the_turn_comes_
     assert_eq!(steps["alternative"]["withdrawn"], 1, "the alert");
     says(
         &steps["alternative"]["resolved"],
-        &["Instead of room-1", "you have room-2"],
+        &["Instead of Aurora", "you have Borealis"],
     );
     says(&steps["waiting"]["next"], &["You are next in line"]);
     says(&steps["waiting"]["behind"], &["You are number 2 in line"]);

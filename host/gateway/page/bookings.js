@@ -12,6 +12,12 @@ const STEPS = {
 };
 const NOT_BOOKED = ["held", "expired"];
 const CAN_MOVE = ["pending", "confirmed"];
+// The service says exactly from when on; long before it the buttons would only be in the way.
+const SOON_MS = 24 * 3600 * 1000;
+const IS_DUE = {
+  "check-in": (item) => new Date(item.startTime) - Date.now() < SOON_MS,
+  "no-show": (item) => new Date(item.startTime) <= Date.now(),
+};
 
 const path = (item) => `/bookings/${encodeURIComponent(item.id)}`;
 
@@ -26,7 +32,8 @@ export const loadBookings = newestOnly(
 );
 
 function bookingItem(item) {
-  const steps = (STEPS[item.status] ?? []).map(([step, label]) => makeStep(label, item.title, async () => {
+  const due = (STEPS[item.status] ?? []).filter(([step]) => IS_DUE[step]?.(item) ?? true);
+  const steps = due.map(([step, label]) => makeStep(label, item.title, async () => {
     await booking(`${path(item)}/${step}`, { method: "POST" });
     document.dispatchEvent(new Event("changed"));
   }));

@@ -46,6 +46,7 @@ mod sweep;
 mod telemetry;
 mod unavailability;
 mod waitlist;
+mod whole;
 mod work;
 mod writer;
 

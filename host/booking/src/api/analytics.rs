@@ -14,8 +14,8 @@ use utoipa_axum::routes;
 use super::App;
 use super::bookings::Moment;
 use super::caller::Caller;
-use super::faults::fault_at;
-use super::openapi::time;
+use super::faults::{impossible_at, is_no_stretch};
+use super::texts::Time;
 use crate::actor::Role;
 use crate::analytics::{self, Summary, Usage};
 use crate::interval::Interval;
@@ -31,35 +31,46 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(summary))
 }
 
-/// From when to when, and of what kind.
+/// The query of `GET /analytics/summary`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Stretch {
+pub(super) struct SummaryQuery {
     /// From when.
-    #[param(schema_with = time)]
+    #[param(value_type = Time, example = "2031-05-06T09:00:00Z")]
     from: Moment,
     /// To when, at most 370 days later.
-    #[param(schema_with = time)]
+    #[param(value_type = Time, example = "2031-05-07T09:00:00Z")]
     to: Moment,
-    /// Only resources of this kind; not for the summary.
+}
+
+/// The query of `GET /analytics/usage`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UsageQuery {
+    /// From when.
+    #[param(value_type = Time, example = "2031-05-06T09:00:00Z")]
+    from: Moment,
+    /// To when, at most 370 days later.
+    #[param(value_type = Time, example = "2031-05-07T09:00:00Z")]
+    to: Moment,
+    /// Only resources of this kind.
     kind: Option<String>,
 }
 
-impl Stretch {
-    fn bounds(&self) -> Result<Interval, Problem> {
-        let bounds = Interval::new(self.from.0, self.to.0);
-        if bounds.duration_ms() <= 0 {
-            return Err(fault_at("to", "it must be later than `from`".to_owned()));
-        }
-        if bounds.duration_ms() > MAX_STRETCH_MS {
-            return Err(fault_at(
-                "to",
-                "it must be at most 370 days after `from`".to_owned(),
-            ));
-        }
-        Ok(bounds)
+fn bounds(Moment(from_ms): Moment, Moment(to_ms): Moment) -> Result<Interval, Problem> {
+    let bounds = Interval::new(from_ms, to_ms);
+    if bounds.duration_ms() <= 0 {
+        return Err(is_no_stretch());
     }
+    if bounds.duration_ms() > MAX_STRETCH_MS {
+        return Err(impossible_at(
+            "to",
+            "it must be at most 370 days after `from`",
+        ));
+    }
+    Ok(bounds)
 }
 
 /// How the resources were used in a stretch of time.
@@ -71,38 +82,32 @@ pub(super) struct UsageAnswer {
 }
 
 /// How each resource was used, by hour of the day
-#[utoipa::path(get, path = "/analytics/usage", tag = "analytics", params(Stretch),
+#[utoipa::path(get, path = "/analytics/usage", tag = "analytics", params(UsageQuery),
     responses((status = 200, body = UsageAnswer)))]
 pub(super) async fn usage(
     State(App(app)): State<App>,
     caller: Caller,
-    QueryParams(stretch): QueryParams<Stretch>,
+    QueryParams(query): QueryParams<UsageQuery>,
 ) -> Result<Json<UsageAnswer>, Problem> {
     caller.needs(Role::Staff, "How the place is used")?;
-    let bounds = stretch.bounds()?;
+    let bounds = bounds(query.from, query.to)?;
     let readers = &app.booking.parts().readers;
-    let resources = analytics::usage(readers, bounds, stretch.kind.as_deref())
+    let resources = analytics::usage(readers, bounds, query.kind.as_deref())
         .await
         .map_err(Problem::internal)?;
     Ok(Json(UsageAnswer { bounds, resources }))
 }
 
 /// How bookings went: statuses, no-shows, lead times, waitlist, conflicts
-#[utoipa::path(get, path = "/analytics/summary", tag = "analytics", params(Stretch),
+#[utoipa::path(get, path = "/analytics/summary", tag = "analytics", params(SummaryQuery),
     responses((status = 200, body = Summary)))]
 pub(super) async fn summary(
     State(App(app)): State<App>,
     caller: Caller,
-    QueryParams(stretch): QueryParams<Stretch>,
+    QueryParams(query): QueryParams<SummaryQuery>,
 ) -> Result<Json<Summary>, Problem> {
     caller.needs(Role::Staff, "How the place is used")?;
-    if stretch.kind.is_some() {
-        return Err(fault_at(
-            "kind",
-            "it is for GET /analytics/usage".to_owned(),
-        ));
-    }
-    let bounds = stretch.bounds()?;
+    let bounds = bounds(query.from, query.to)?;
     let parts = app.booking.parts();
     let summary = analytics::summary(&parts.readers, bounds, parts.clock.now_ms())
         .await

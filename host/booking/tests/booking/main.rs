@@ -8,6 +8,7 @@ mod calendars;
 mod core;
 mod crash;
 mod crowd;
+mod document;
 mod double_booking;
 mod embedded_broker;
 mod history;

@@ -15,7 +15,7 @@ SHIPPED = booking-updates waitlist-updates conflict-alerts
 
 help:
 	@echo "make run              build everything and start it here: no Kafka, no database needed"
-	@echo "make test             every check and every test, with Apache Kafka, the npm client and a browser"
+	@echo "make test             every check and every test, with Apache Kafka, the npm client, schemathesis and a browser"
 	@echo "make crash-test       the long crash test: 20,000 events, 50 kills of the host, 10 of the booking API"
 	@echo "make operations-test  the long test of what operators do: swaps at 2,000 events/s with 200 clients, and more"
 	@echo "make booking-test     the long test of the booking API: fights and waitlists of a minute each, under kill -9"
@@ -52,7 +52,7 @@ javascript:
 # Every cargo below selects the same packages (the workspace's default members) and differs only in
 # which targets it runs: cargo unites the features of what is selected, so another selection would
 # compile dependencies again.
-# The tests that need Kafka, Node or a browser have `test = false`, and are run here by name.
+# The tests that need Kafka, Node, Python or a browser have `test = false`, and are run here by name.
 test:
 	$(STAGE) "set-up" sh tests/setup.sh test
 	$(STAGE) "format" $(CARGO) fmt --all --check
@@ -68,6 +68,7 @@ test:
 	$(STAGE) "Apache Kafka: samples" $(CARGO) test $(FLAGS) --test samples -- --nocapture
 	$(STAGE) "Apache Kafka: hostile guests" $(CARGO) test $(FLAGS) --test hostile -- --nocapture --test-threads 2
 	$(STAGE) "Apache Kafka: operations" $(CARGO) test $(FLAGS) --test operations -- --nocapture --test-threads 2
+	$(STAGE) "Apache Kafka: booking service" $(CARGO) test $(FLAGS) --test booking_service -- --nocapture --test-threads 2
 	$(STAGE) "Apache Kafka: crashes" $(CARGO) test $(FLAGS) --test crash -- --nocapture --test-threads 1
 	$(STAGE) "embedded broker: crashes" $(CARGO) test $(FLAGS) --test embedded -- --nocapture --test-threads 1
 	$(STAGE) "npm client" $(CARGO) test $(FLAGS) --test centrifuge -- --nocapture --test-threads 1
@@ -95,7 +96,7 @@ operations-test:
 		$(CARGO) test $(FLAGS) --test operations -- --nocapture --test-threads 1
 
 booking-test:
-	$(STAGE) "set-up" sh tests/setup.sh booking-test
+	$(STAGE) "set-up" sh tests/setup.sh test
 	$(STAGE) "build" $(MAKE) --no-print-directory build
 	$(STAGE) "plugins" $(MAKE) --no-print-directory plugins
 	$(STAGE) "booking service on Apache Kafka, long form" env BOOKING=long \

@@ -1,20 +1,13 @@
 #!/bin/sh
-# setup.sh run|test|booking-test: makes sure that this machine has what `make run`, `make test` or
-# `make booking-test` needs.
+# setup.sh run|test: makes sure that this machine has what `make run` or `make test` needs.
 # On Debian, as root, it installs what is missing; otherwise it says what to install and stops.
 # It never calls sudo. When everything is there it takes a fraction of a second.
 set -eu
 purpose=${1:-}
 case $purpose in
-  run | test | booking-test) ;;
-  *) echo "usage: tests/setup.sh run|test|booking-test" >&2; exit 2 ;;
+  run | test) ;;
+  *) echo "usage: tests/setup.sh run|test" >&2; exit 2 ;;
 esac
-# The tests of the booking service read its calendars and its description with programs in Python.
-python=no
-if [ "$purpose" = booking-test ]; then
-  python=yes
-  purpose=test
-fi
 cd "$(dirname "$0")/.."
 
 packages=
@@ -60,13 +53,15 @@ if [ "$purpose" = test ]; then
   has node || need nodejs
   has npm || need npm
   has openssl || need openssl
-  if [ "$python" = no ]; then
-    :
-  elif has python3; then
-    # Debian leaves both out of the interpreter's own package.
-    python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
-  else
+  # The tests of the booking service read its calendars and its document with programs in Python.
+  # Debian leaves what makes a virtual environment out of the interpreter's own package.
+  if ! has python3; then
     need python3 python3-venv
+  elif ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "python3 is $(python3 --version 2>&1), and the tests need 3.11 or newer. Install one, put it first in PATH, then start again." >&2
+    exit 1
+  else
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
   fi
   has chromium || has chromium-browser || has google-chrome || need chromium
 fi
@@ -100,9 +95,7 @@ if [ "$purpose" = test ]; then
   fi
   # What comes from PyPI, again only when the list has changed since.
   venv=target/python
-  if [ "$python" = no ]; then
-    :
-  elif [ ! -e "$venv/.complete" ] || [ tests/python/requirements.txt -nt "$venv/.complete" ]; then
+  if [ ! -e "$venv/.complete" ] || [ tests/python/requirements.txt -nt "$venv/.complete" ]; then
     python3 -m venv --clear "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
       --requirement tests/python/requirements.txt

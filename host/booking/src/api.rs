@@ -10,10 +10,12 @@ mod caller;
 mod cross_origin;
 mod etag;
 mod faults;
+mod form;
 mod health;
 mod limit;
 mod location;
 mod measure;
+mod numbers;
 mod openapi;
 mod profile_body;
 mod refusals;
@@ -21,9 +23,10 @@ mod removal;
 mod request_key;
 mod resource_body;
 mod resources;
+mod rules_body;
 mod series;
 mod series_body;
-mod shapes;
+mod texts;
 mod unavailability;
 mod users;
 mod waitlist;
@@ -35,18 +38,19 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::get;
-use carillon_web::{Limit, TokenVerifier, web_face};
+use carillon_web::{TokenVerifier, web_face};
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use openapi::time;
 
 use self::limit::Limits;
+use self::numbers::PageSize;
 use crate::recorder::Recorder;
 use crate::service::Booking;
 
 /// A page of a list has 50 items unless asked otherwise, and 200 at most.
-type PageSize = Limit<50, 200>;
+type ListSize = PageSize<50, 200>;
 
 /// Largest body that is read, in bytes. A booking has a few hundred.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -107,7 +111,7 @@ pub(crate) fn router(
         .merge(analytics::routes())
         .merge(health::routes())
         .split_for_parts();
-    let mut routes = routes.merge(openapi::served(document));
+    let mut routes = routes.merge(openapi::served(document, config.require_token));
     if surroundings.metrics.is_some() {
         routes = routes.route("/metrics", get(health::metrics));
     }

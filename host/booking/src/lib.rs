@@ -47,6 +47,7 @@ mod sweep;
 mod telemetry;
 mod unavailability;
 mod waitlist;
+mod whole;
 mod work;
 mod writer;
 

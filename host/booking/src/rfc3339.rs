@@ -1,65 +1,36 @@
 //! Times as the API writes them: RFC 3339 outside, milliseconds since the epoch inside.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use regex::Regex;
 
-/// 2000-01-01T00:00:00Z, the earliest time of a booking, in milliseconds since the epoch.
-const EARLIEST_MS: i64 = 946_684_800_000;
+/// The text of a time, for JSON Schema as well: RFC 3339 with an offset or `Z`, of the years 2000 to 8999,
+/// so far from the end of all calendars that nothing added to it leaves them. The library reads more of
+/// ISO 8601 than that, and other readers would not.
+pub(crate) const PATTERN: &str = r"^[2-8][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
-/// 9000-01-01T00:00:00Z, the end of the times of bookings: so far from the end of all calendars that
-/// nothing added to it leaves them.
-const END_MS: i64 = 221_845_392_000_000;
+macro_rules! shape {
+    () => {
+        "a time as RFC 3339 has it, from the year 2000 to the year 8999, such as 2026-08-19T14:00:00Z or 2026-08-19T14:00:00+02:00 (in a query string write + as %2B)"
+    };
+}
 
-/// Reads RFC 3339, with an offset or `Z`. What is finer than a millisecond is cut off. The library
-/// reads more of ISO 8601 than that; what it reads beyond is refused here, for other readers would.
+/// What a text must be to be read as a time, as a sentence about it.
+pub(crate) const RULE: &str = concat!("it must be ", shape!());
+
+/// Reads RFC 3339. What is finer than a millisecond is cut off.
 ///
 /// # Errors
 /// A phrase that follows "must be".
 pub(crate) fn parse(text: &str) -> Result<i64, &'static str> {
-    const SHAPE: &str = "a time as RFC 3339 has it, such as 2026-08-19T14:00:00Z or 2026-08-19T14:00:00+02:00 (in a query string write + as %2B)";
-    if !is_shaped(text.as_bytes()) {
-        return Err(SHAPE);
-    }
-    let time_ms = text
-        .parse::<Timestamp>()
-        .map_err(|_| SHAPE)?
-        .as_millisecond();
-    match (EARLIEST_MS..END_MS).contains(&time_ms) {
-        true => Ok(time_ms),
-        false => Err("a time from the year 2000 to the year 8999"),
-    }
-}
-
-fn is_shaped(text: &[u8]) -> bool {
-    let Some((date_time, rest)) = text.split_at_checked("2026-08-19T14:00:00".len()) else {
-        return false;
-    };
-    let is_time = date_time
-        .iter()
-        .zip(b"0000-00-00T00:00:00")
-        .all(|(byte, shape)| match shape {
-            b'0' => byte.is_ascii_digit(),
-            b'T' => matches!(byte, b'T' | b't'),
-            other => byte == other,
-        });
-    let offset = match rest.strip_prefix(b".") {
-        Some(fraction) => {
-            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit());
-            match digits.count() {
-                0 => return false,
-                count => &fraction[count..],
-            }
-        }
-        None => rest,
-    };
-    let is_offset = match offset {
-        [b'Z' | b'z'] => true,
-        [b'+' | b'-', h1, h2, b':', m1, m2] => {
-            [h1, h2, m1, m2].iter().all(|byte| byte.is_ascii_digit())
-        }
-        _ => false,
-    };
-    is_time && is_offset
+    #[expect(clippy::expect_used, reason = "every test compiles it")]
+    static SHAPE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(PATTERN).expect("a pattern that compiles"));
+    let time = SHAPE.is_match(text).then(|| text.parse::<Timestamp>().ok());
+    let time = time.flatten().ok_or(shape!())?;
+    Ok(time.as_millisecond())
 }
 
 /// Writes RFC 3339 in UTC, with milliseconds only where there are any.
@@ -88,12 +59,14 @@ pub(crate) fn serialize<S: serde::Serializer>(
     serializer.serialize_str(&print(*time_ms))
 }
 
-/// For serde's `with`: the text that [`serialize`] writes.
+/// For serde's `with`: the text that [`serialize`] writes, which may be of a later year than what is read
+/// from others: a booking blocks its resource for a while after its end.
 pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<i64, D::Error> {
     let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
-    parse(&text).map_err(|shape| serde::de::Error::custom(format!("`{text}` must be {shape}")))
+    let time: Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+    Ok(time.as_millisecond())
 }
 
 /// The same for a time that may be missing.
@@ -130,8 +103,13 @@ mod tests {
         );
         assert_eq!(print(1_755_597_600_000), "2025-08-19T10:00:00Z");
         assert_eq!(print(1_755_597_600_500), "2025-08-19T10:00:00.5Z");
-        assert_eq!(print(EARLIEST_MS), "2000-01-01T00:00:00Z");
-        assert_eq!(print(END_MS), "9000-01-01T00:00:00Z");
+        for edge in ["2000-01-01T00:00:00Z", "8999-12-31T23:59:59.999Z"] {
+            assert_eq!(print(parse(edge).unwrap()), edge);
+        }
+        assert_eq!(
+            parse("2026-08-19t14:00:00.123456789z").unwrap(),
+            parse("2026-08-19T14:00:00.123+00:00").unwrap()
+        );
     }
 
     #[test]
@@ -167,6 +145,10 @@ mod tests {
             "1999-12-31T23:59:59Z",
             "9000-01-01T00:00:00Z",
             "2025-08-19T10:00:0ä",
+            "2025-08-19T10:00:00+24:00",
+            "2025-08-19T24:00:00Z",
+            "2025-08-19T10:00:00.1234567890Z",
+            "2025-08-19T10:00:00Z\n",
         ] {
             assert!(parse(odd).is_err(), "{odd}");
         }

@@ -9,16 +9,13 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use crate::interval::{Interval, merged};
+use crate::whole;
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
 /// The most that a resource may need between two bookings; the schema holds bookings to it.
-const MAX_BUFFER_MINUTES: u32 = 24 * 60;
-/// The longest booking; the schema holds bookings to it.
-const MAX_DURATION_MINUTES: u32 = 31 * 24 * 60;
-/// How many stretches a day may be open.
-const MAX_STRETCHES: usize = 10;
+pub(crate) const MAX_BUFFER_MINUTES: u32 = 24 * 60;
 
 /// The rules of one resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -27,22 +24,41 @@ pub struct Rules {
     /// When it is open, by weekday (`monday` …), in its own time zone; a day that is not named is
     /// closed. Without any it is always open.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<Day, Stretches>>)]
     pub opening_hours: Option<BTreeMap<Day, Vec<Stretch>>>,
     /// How long before its start a booking must be made at the latest, in minutes.
+    #[schema(maximum = 52_560_000)]
+    #[serde(deserialize_with = "whole::required")]
     pub min_lead_minutes: u32,
     /// How long before its start a booking may be made at the earliest, in days.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(maximum = 36_500)]
     pub max_lead_days: Option<u32>,
     /// The shortest booking, in minutes.
+    #[schema(maximum = 44_640)]
+    #[serde(deserialize_with = "whole::required")]
     pub min_duration_minutes: u32,
     /// The longest booking, in minutes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(minimum = 1, maximum = 44_640)]
     pub max_duration_minutes: Option<u32>,
     /// How long it stays blocked after a booking, in minutes.
+    #[schema(maximum = 1_440)]
+    #[serde(deserialize_with = "whole::required")]
     pub buffer_minutes: u32,
     /// How long after its start a booking counts as missed where nobody has checked in, in minutes;
     /// what is configured for the service where it is not said here.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(maximum = 44_640)]
     pub no_show_after_minutes: Option<u32>,
 }
 
@@ -81,6 +97,12 @@ impl From<Weekday> for Day {
         }
     }
 }
+
+/// When a day is open.
+#[derive(utoipa::ToSchema)]
+#[schema(max_items = 10)]
+#[allow(dead_code)] // it is described here; serde reads a `Vec`
+struct Stretches(Vec<Stretch>);
 
 /// A part of a day, by the wall clock: `{"from": "08:00", "to": "18:00"}`; `24:00` ends a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -147,50 +169,6 @@ fn broken(code: &str, reason: String) -> Result<(), Broken> {
 }
 
 impl Rules {
-    /// Whether they make sense.
-    ///
-    /// # Errors
-    /// The field and what must be.
-    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
-        if self.buffer_minutes > MAX_BUFFER_MINUTES {
-            return Err((
-                "rules.bufferMinutes",
-                format!("it must be at most {MAX_BUFFER_MINUTES}, a day"),
-            ));
-        }
-        let longest = self.max_duration_minutes.unwrap_or(MAX_DURATION_MINUTES);
-        if longest == 0 || longest > MAX_DURATION_MINUTES {
-            return Err((
-                "rules.maxDurationMinutes",
-                format!("it must be from 1 to {MAX_DURATION_MINUTES}, 31 days"),
-            ));
-        }
-        if self.min_duration_minutes > longest {
-            return Err((
-                "rules.minDurationMinutes",
-                format!("it must be at most {longest}, the longest duration"),
-            ));
-        }
-        for stretches in self.opening_hours.iter().flat_map(BTreeMap::values) {
-            if stretches.len() > MAX_STRETCHES {
-                return Err((
-                    "rules.openingHours",
-                    format!("a day has at most {MAX_STRETCHES} stretches"),
-                ));
-            }
-            if let Some(odd) = stretches.iter().find(|stretch| stretch.from >= stretch.to) {
-                return Err((
-                    "rules.openingHours",
-                    format!(
-                        "a stretch must end after it begins, and {} is not after {}; what goes on after midnight belongs to the next day",
-                        odd.to, odd.from
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
-
     /// Whether a booking may be made now for this time, whoever else has booked.
     pub(crate) fn allow(
         &self,
@@ -436,23 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_make_no_sense_are_refused_by_name() {
-        office().check().unwrap();
-        for (rules, field) in [
-            (json!({"bufferMinutes": 1441}), "rules.bufferMinutes"),
-            (json!({"maxDurationMinutes": 0}), "rules.maxDurationMinutes"),
-            (
-                json!({"minDurationMinutes": 60, "maxDurationMinutes": 30}),
-                "rules.minDurationMinutes",
-            ),
-            (
-                json!({"openingHours": {"monday": [{"from": "18:00", "to": "08:00"}]}}),
-                "rules.openingHours",
-            ),
-        ] {
-            let rules: Rules = serde_json::from_value(rules).unwrap();
-            assert_eq!(rules.check().unwrap_err().0, field);
-        }
+    fn a_time_of_day_has_two_digits_and_two_and_ends_at_24() {
         for odd in ["8:00", "08:60", "24:01", "", "08-00", "+8:00"] {
             assert!(Clock24::try_from(odd.to_owned()).is_err(), "{odd}");
         }

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
+use crate::paging::CursorError;
 use crate::problem::Problem;
 
 /// A JSON body of type `T`. Every refusal is a [`Problem`]: 415 for another media type, 413 for a body
@@ -121,7 +122,8 @@ fn misfit(field: &str, error: &serde_json::Error) -> Problem {
         .with("column", column)
 }
 
-/// The query string as `T`; a refusal is a 400 that names the parameter.
+/// The query string as `T`; a refusal is a 400 that names the parameter, or a 422 for a cursor that is none
+/// of this list.
 #[derive(Debug, Clone, Copy)]
 pub struct QueryParams<T>(pub T);
 
@@ -135,17 +137,24 @@ where
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                let text = rejection.body_text();
-                let what = text
-                    .split_once(": ")
-                    .map_or(text.as_str(), |(_, what)| what);
-                Err(
-                    Problem::bad_request(format!("The query string does not fit: {what}."))
-                        .with_code("invalid-query"),
-                )
-            }
+            Err(rejection) => Err(unfit_query(&rejection.body_text())),
         }
+    }
+}
+
+fn unfit_query(text: &str) -> Problem {
+    let what = text.split_once(": ").map_or(text, |(_, what)| what);
+    let detail = format!("The query string does not fit: {what}.");
+    // Of an error, serde hands on nothing but the text.
+    let problem = match what.ends_with(&CursorError::Unknown.to_string()) {
+        true => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_code("unknown-cursor"),
+        false => Problem::bad_request(detail).with_code("invalid-query"),
+    };
+    match what.split_once(": ") {
+        Some((field, _)) if field.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            problem.with("field", field)
+        }
+        _ => problem,
     }
 }
 

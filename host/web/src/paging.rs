@@ -17,8 +17,13 @@ use sha2::{Digest, Sha256};
 /// Bytes of SHA-256 in front of a cursor's value.
 const CHECKSUM_BYTES: usize = 8;
 
-/// Longest cursor text that is looked at, in bytes.
-const MAX_CURSOR_BYTES: usize = 1024;
+/// The fewest and the most characters of a cursor: one that holds a single digit, and the longest that is
+/// looked at.
+pub const CURSOR_CHARS: (usize, usize) = (12, 1024);
+
+/// What the text of a cursor looks like, as JSON Schema has it: base64url without padding (RFC 4648,
+/// section 5).
+pub const CURSOR_PATTERN: &str = "^[A-Za-z0-9_-]+$";
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,12 +65,22 @@ impl<T> Page<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor<C>(pub C);
 
-/// A cursor that this service did not make, or not for this list.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the cursor is not one that this list gave out; start again without `cursor`, or send `next` of the page before unchanged"
-)]
-pub struct CursorError;
+/// A text that is no position of this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CursorError {
+    /// It does not look like a cursor at all.
+    #[error(
+        "a cursor has {} to {} letters, digits, hyphens and underscores; start again without `cursor`, or send `next` of the page before unchanged",
+        CURSOR_CHARS.0,
+        CURSOR_CHARS.1
+    )]
+    Malformed,
+    /// This service did not make it, or not for this list.
+    #[error(
+        "the cursor is not one that this list gave out; start again without `cursor`, or send `next` of the page before unchanged"
+    )]
+    Unknown,
+}
 
 impl<C: Serialize> fmt::Display for Cursor<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,17 +95,22 @@ impl<C: DeserializeOwned> FromStr for Cursor<C> {
     type Err = CursorError;
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
-        if text.len() > MAX_CURSOR_BYTES {
-            return Err(CursorError);
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let is_long_enough = (CURSOR_CHARS.0..=CURSOR_CHARS.1).contains(&text.len());
+        if !is_long_enough || !text.bytes().all(is_base64) {
+            return Err(CursorError::Malformed);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError)?;
-        let (sum, value) = bytes.split_at_checked(CHECKSUM_BYTES).ok_or(CursorError)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text);
+        let bytes = bytes.map_err(|_| CursorError::Unknown)?;
+        let (sum, value) = bytes
+            .split_at_checked(CHECKSUM_BYTES)
+            .ok_or(CursorError::Unknown)?;
         if sum != checksum(value) {
-            return Err(CursorError);
+            return Err(CursorError::Unknown);
         }
         serde_json::from_slice(value)
             .map(Cursor)
-            .map_err(|_| CursorError)
+            .map_err(|_| CursorError::Unknown)
     }
 }
 
@@ -109,8 +129,8 @@ fn checksum(value: &[u8]) -> [u8; CHECKSUM_BYTES] {
     sum
 }
 
-/// How many items a page has: `DEFAULT` unless asked, at most `MAX`. More is answered with `MAX`, since
-/// `next` tells the client that the page was cut; zero and what is no number are refused.
+/// How many items a page has: `DEFAULT` unless asked, 1 to `MAX`. Anything else is refused with the range:
+/// who asks for a thousand and gets two hundred takes them for all there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit<const DEFAULT: u32, const MAX: u32>(u32);
 
@@ -135,11 +155,11 @@ impl<const DEFAULT: u32, const MAX: u32> Default for Limit<DEFAULT, MAX> {
 impl<'de, const DEFAULT: u32, const MAX: u32> Deserialize<'de> for Limit<DEFAULT, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        match text.parse::<u64>() {
-            Ok(0) | Err(_) => Err(serde::de::Error::custom(format!(
+        match text.parse() {
+            Ok(number) if (1..=MAX).contains(&number) => Ok(Self(number)),
+            _ => Err(serde::de::Error::custom(format!(
                 "`{text}` is no page size; give a whole number from 1 to {MAX}"
             ))),
-            Ok(number) => Ok(Self(u32::try_from(number).unwrap_or(MAX).min(MAX))),
         }
     }
 }
@@ -164,20 +184,24 @@ mod tests {
             let mut changed = text.clone().into_bytes();
             changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert!(
-                changed.parse::<Cursor<(i64, String)>>().is_err(),
+            assert_eq!(
+                changed.parse::<Cursor<(i64, String)>>(),
+                Err(CursorError::Unknown),
                 "{changed}"
             );
         }
-        for odd in ["", "a", "äöü", "%%%", &text[1..], &"A".repeat(5000)] {
-            assert!(odd.parse::<Cursor<(i64, String)>>().is_err(), "{odd}");
+        for odd in ["", "a", "äöü", "%%%", &"A".repeat(11), &"A".repeat(1025)] {
+            let read = odd.parse::<Cursor<(i64, String)>>();
+            assert_eq!(read, Err(CursorError::Malformed), "{odd}");
         }
+        assert_eq!(Cursor(0).to_string().len(), CURSOR_CHARS.0);
     }
 
     #[test]
     fn a_cursor_of_another_list_is_refused() {
         let text = Cursor("room-1").to_string();
-        assert!(text.parse::<Cursor<(i64, String)>>().is_err());
+        let read = text.parse::<Cursor<(i64, String)>>();
+        assert_eq!(read, Err(CursorError::Unknown));
     }
 
     #[test]
@@ -197,14 +221,16 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_cut_to_its_maximum_and_never_zero() {
+    fn a_limit_is_a_number_from_one_to_its_maximum() {
         let parse = |text: &str| serde_json::from_value::<Limit<50, 200>>(text.into());
         assert_eq!(Limit::<50, 200>::default().get(), 50);
         assert_eq!(parse("7").unwrap().get(), 7);
         assert_eq!(parse("7").unwrap().rows(), 8);
-        assert_eq!(parse("99999999999").unwrap().get(), 200);
-        for odd in ["0", "-1", "ten", ""] {
-            assert!(parse(odd).is_err(), "{odd}");
+        assert_eq!(parse("1").unwrap().get(), 1);
+        assert_eq!(parse("200").unwrap().get(), 200);
+        for odd in ["0", "201", "4294967297", "99999999999", "-1", "ten", ""] {
+            let error = parse(odd).unwrap_err().to_string();
+            assert!(error.contains("from 1 to 200"), "{odd}: {error}");
         }
     }
 }

@@ -197,11 +197,24 @@ async fn query_and_path_are_checked_and_the_parameter_is_named() {
     let cursor = Cursor((3_i64, "b".to_owned())).to_string();
     let answer = get_path(&format!("/list?limit=7&cursor={cursor}")).await;
     assert_eq!(answer.text, r#"[7,[3,"b"]]"#);
-    for (query, expected) in [("limit=0", "limit"), ("cursor=abc", "cursor")] {
+    let other_list = Cursor("b").to_string();
+    for (query, status, expected) in [
+        ("limit=0", 400, "limit: `0` is no page size"),
+        ("limit=101", 400, "from 1 to 100"),
+        ("cursor=abc", 400, "cursor: a cursor has"),
+        (
+            &format!("cursor={other_list}"),
+            422,
+            "cursor: the cursor is not",
+        ),
+    ] {
         let answer = get_path(&format!("/list?{query}")).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-        let detail = answer.problem()["detail"].to_string();
+        assert_eq!(answer.status, status, "{query}");
+        let problem = answer.problem();
+        let detail = problem["detail"].to_string();
         assert!(detail.contains(expected), "{detail}");
+        let field = query.split_once('=').unwrap().0;
+        assert_eq!(problem["field"], field);
     }
     let answer = get_path("/number/one").await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);

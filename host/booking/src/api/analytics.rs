@@ -14,9 +14,9 @@ use utoipa_axum::routes;
 
 use super::bookings::Moment;
 use super::caller::Caller;
-use super::faults::fault_at;
-use super::openapi::time;
-use super::{App, PageSize};
+use super::faults::{impossible_at, is_no_stretch};
+use super::texts::{CursorText, Time};
+use super::{App, ListSize};
 use crate::actor::Role;
 use crate::analytics::{self, Summary, Usage, UsageWish};
 use crate::error::unread;
@@ -33,16 +33,16 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(summary))
 }
 
-/// From when to when.
+/// The query of `GET /analytics/summary`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Stretch {
+pub(super) struct SummaryQuery {
     /// From when.
-    #[param(schema_with = time)]
+    #[param(value_type = Time, example = "2031-05-06T09:00:00Z")]
     from: Moment,
     /// To when, at most 370 days later.
-    #[param(schema_with = time)]
+    #[param(value_type = Time, example = "2031-05-07T09:00:00Z")]
     to: Moment,
 }
 
@@ -52,31 +52,31 @@ pub(super) struct Stretch {
 #[serde(deny_unknown_fields)]
 pub(super) struct UsageQuery {
     /// From when.
-    #[param(schema_with = time)]
+    #[param(value_type = Time, example = "2031-05-06T09:00:00Z")]
     from: Moment,
     /// To when, at most 370 days later.
-    #[param(schema_with = time)]
+    #[param(value_type = Time, example = "2031-05-07T09:00:00Z")]
     to: Moment,
     /// Only resources of this kind.
     kind: Option<String>,
-    /// How many resources a page has: 50 unless asked, 200 at most.
-    #[param(value_type = Option<u32>, minimum = 1)]
+    /// How many resources a page has.
+    #[param(inline)]
     #[serde(default)]
-    limit: PageSize,
+    limit: ListSize,
     /// `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<CursorText>, inline)]
     cursor: Option<Cursor<String>>,
 }
 
-fn bounds(from: Moment, to: Moment) -> Result<Interval, Problem> {
-    let bounds = Interval::new(from.0, to.0);
+fn bounds(Moment(from_ms): Moment, Moment(to_ms): Moment) -> Result<Interval, Problem> {
+    let bounds = Interval::new(from_ms, to_ms);
     if bounds.duration_ms() <= 0 {
-        return Err(fault_at("to", "it must be later than `from`".to_owned()));
+        return Err(is_no_stretch());
     }
     if bounds.duration_ms() > MAX_STRETCH_MS {
-        return Err(fault_at(
+        return Err(impossible_at(
             "to",
-            "it must be at most 370 days after `from`".to_owned(),
+            "it must be at most 370 days after `from`",
         ));
     }
     Ok(bounds)
@@ -129,15 +129,15 @@ pub(super) async fn usage(
 }
 
 /// How bookings went: statuses, no-shows, lead times, waitlist, conflicts
-#[utoipa::path(get, path = "/analytics/summary", tag = "analytics", params(Stretch),
+#[utoipa::path(get, path = "/analytics/summary", tag = "analytics", params(SummaryQuery),
     responses((status = 200, body = Summary)))]
 pub(super) async fn summary(
     State(App(app)): State<App>,
     caller: Caller,
-    QueryParams(stretch): QueryParams<Stretch>,
+    QueryParams(query): QueryParams<SummaryQuery>,
 ) -> Result<Json<Summary>, Problem> {
     caller.needs(Role::Staff, "How the place is used")?;
-    let bounds = bounds(stretch.from, stretch.to)?;
+    let bounds = bounds(query.from, query.to)?;
     let parts = app.booking.parts();
     let summary = analytics::summary(&parts.readers, bounds, parts.clock.now_ms())
         .await

@@ -13,9 +13,10 @@ use utoipa_axum::routes;
 
 use super::bookings::Moment;
 use super::caller::Caller;
-use super::faults::fault_at;
-use super::openapi::{page, time};
-use super::{App, PageSize};
+use super::faults::{impossible_at, is_no_stretch};
+use super::openapi::page;
+use super::texts::{CursorText, Time};
+use super::{App, ListSize};
 use crate::actor::Role;
 use crate::audit::{self, AuditEntry, AuditFilter};
 
@@ -44,37 +45,80 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(export))
 }
 
-/// Which entries are wanted.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Listing {
-    /// The id of a booking.
-    booking: Option<String>,
-    /// The id of a resource.
-    resource: Option<String>,
-    /// The id of a user, as the subject of a change.
-    user: Option<String>,
-    /// Who did it.
-    actor: Option<String>,
-    /// The kind of event that tells of it, such as `booking.created`.
-    action: Option<String>,
-    /// The id of the request that it was done for.
-    correlation: Option<String>,
-    #[param(schema_with = time)]
-    from: Option<Moment>,
-    #[param(schema_with = time)]
-    to: Option<Moment>,
-    /// How many items a page has: 50 unless asked, 200 at most.
-    #[param(value_type = Option<u32>, minimum = 1)]
-    #[serde(default)]
-    limit: PageSize,
-    /// `next` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<i64>>,
-    /// Of an export; JSON Lines unless asked.
-    #[param(inline)]
-    format: Option<Format>,
+/// A query for entries: which ones, and what else it says. (An unknown key is refused, and serde cannot
+/// do that over structs within structs.)
+macro_rules! entries_query {
+    ($(#[$doc:meta])* $name:ident { $($more:tt)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Deserialize, utoipa::IntoParams)]
+        #[into_params(parameter_in = Query)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub(super) struct $name {
+            /// The id of a booking. Only one of booking, resource and user can be given.
+            booking: Option<String>,
+            /// The id of a resource.
+            resource: Option<String>,
+            /// The id of a user, as the subject of a change.
+            user: Option<String>,
+            /// Who did it.
+            actor: Option<String>,
+            /// The kind of event that tells of it, such as `booking.created`.
+            action: Option<String>,
+            /// The id of the request that it was done for.
+            correlation: Option<String>,
+            /// Only what was done then or later.
+            #[param(value_type = Option<Time>, example = "2026-05-06T09:00:00Z")]
+            from: Option<Moment>,
+            /// Only what was done before.
+            #[param(value_type = Option<Time>, example = "2031-05-06T09:00:00Z")]
+            to: Option<Moment>,
+            $($more)*
+        }
+
+        impl $name {
+            fn filter(&self) -> Result<AuditFilter, Problem> {
+                let subjects = [
+                    ("booking", &self.booking),
+                    ("resource", &self.resource),
+                    ("user", &self.user),
+                ];
+                let times = self.from.zip(self.to);
+                if times.is_some_and(|(Moment(from_ms), Moment(to_ms))| from_ms >= to_ms) {
+                    return Err(is_no_stretch());
+                }
+                Ok(AuditFilter {
+                    subject: only_one(subjects)?,
+                    actor: self.actor.clone(),
+                    action: self.action.clone(),
+                    correlation_id: self.correlation.clone(),
+                    from_ms: self.from.map(|Moment(from_ms)| from_ms),
+                    to_ms: self.to.map(|Moment(to_ms)| to_ms),
+                })
+            }
+        }
+    };
+}
+
+entries_query! {
+    /// The query of `GET /audit`.
+    Listing {
+        /// How many items a page has.
+        #[param(inline)]
+        #[serde(default)]
+        limit: ListSize,
+        /// `next` of the page before.
+        #[param(value_type = Option<CursorText>, inline)]
+        cursor: Option<Cursor<i64>>,
+    }
+}
+
+entries_query! {
+    /// The query of `GET /audit/export`.
+    Export {
+        /// JSON Lines unless asked.
+        #[param(inline)]
+        format: Option<Format>,
+    }
 }
 
 /// How an export is written.
@@ -85,31 +129,18 @@ enum Format {
     Jsonl,
 }
 
-impl Listing {
-    fn filter(&self) -> Result<AuditFilter, Problem> {
-        let subjects = [
-            ("booking", &self.booking),
-            ("resource", &self.resource),
-            ("user", &self.user),
-        ];
-        let mut subjects = subjects
-            .into_iter()
-            .filter_map(|(kind, id)| Some((kind.to_owned(), id.clone()?)));
-        let subject = subjects.next();
-        if subjects.next().is_some() {
-            return Err(fault_at(
-                "booking",
-                "give only one of booking, resource and user".to_owned(),
-            ));
-        }
-        Ok(AuditFilter {
-            subject,
-            actor: self.actor.clone(),
-            action: self.action.clone(),
-            correlation_id: self.correlation.clone(),
-            from_ms: self.from.map(|Moment(from_ms)| from_ms),
-            to_ms: self.to.map(|Moment(to_ms)| to_ms),
-        })
+fn only_one(
+    subjects: [(&'static str, &Option<String>); 3],
+) -> Result<Option<(String, String)>, Problem> {
+    let mut given = subjects
+        .into_iter()
+        .filter_map(|(kind, id)| Some((kind, id.clone()?)));
+    match (given.next(), given.next()) {
+        (subject, None) => Ok(subject.map(|(kind, id)| (kind.to_owned(), id))),
+        (_, Some((second, _))) => Err(impossible_at(
+            second,
+            "give only one of booking, resource and user",
+        )),
     }
 }
 
@@ -127,12 +158,6 @@ pub(super) async fn list(
     QueryParams(listing): QueryParams<Listing>,
 ) -> Result<Json<Page<AuditEntry>>, Problem> {
     caller.needs(Role::Admin, "The audit record")?;
-    if listing.format.is_some() {
-        return Err(fault_at(
-            "format",
-            "it is for GET /audit/export; this list is always JSON".to_owned(),
-        ));
-    }
     let filter = listing.filter()?;
     let after = listing.cursor.map_or(0, |Cursor(after)| after);
     let readers = &app.booking.parts().readers;
@@ -145,16 +170,16 @@ pub(super) async fn list(
 }
 
 /// The audit record as CSV or JSON Lines, all of it
-#[utoipa::path(get, path = "/audit/export", tag = "audit", params(Listing),
+#[utoipa::path(get, path = "/audit/export", tag = "audit", params(Export),
     responses((status = 200, content((String = "application/jsonl"), (String = "text/csv")))))]
 pub(super) async fn export(
     State(App(app)): State<App>,
     caller: Caller,
-    QueryParams(listing): QueryParams<Listing>,
+    QueryParams(wanted): QueryParams<Export>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Admin, "The audit record")?;
-    let filter = listing.filter()?;
-    let format = listing.format.unwrap_or(Format::Jsonl);
+    let filter = wanted.filter()?;
+    let format = wanted.format.unwrap_or(Format::Jsonl);
     let readers = app.booking.parts().readers.clone();
     let head = match format {
         Format::Csv => csv_lines([COLUMNS.map(str::to_owned)]),

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use carillon_web::{Cursor, Limit, Page, Problem, QueryParams};
+use carillon_web::{Cursor, Page, Problem, QueryParams};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -10,13 +10,16 @@ use utoipa_axum::routes;
 use super::App;
 use super::bookings::Moment;
 use super::caller::Caller;
-use super::faults::fault_at;
-use super::openapi::{page, time};
+use super::faults::{MAX_PEOPLE, impossible_at, is_no_stretch};
+use super::numbers::{PageSize, Within};
+use super::openapi::page;
+use super::texts::{CursorText, Time};
 use crate::availability::{Availability, AvailabilityError, Wish, of_resource, wanted};
 use crate::error::unread;
 use crate::interval::Interval;
 use crate::queries::MAX_DURATION_MS;
 
+const MINUTE_MS: i64 = 60_000;
 /// The longest time that is looked at.
 const MAX_REACH_MS: i64 = 366 * 24 * 60 * 60 * 1000;
 
@@ -29,31 +32,42 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(show))
 }
 
+/// How many people come.
+pub(super) type People = Within<1, MAX_PEOPLE>;
+/// The longest booking has 31 days.
+type Minutes = Within<0, { MAX_DURATION_MS / MINUTE_MS }>;
+/// Each may have a year's stretches.
+type Resources = PageSize<20, 100>;
+
 /// The query of `GET /availability`.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
     /// From when.
-    #[param(schema_with = time)]
+    #[param(value_type = Time, example = "2031-05-06T09:00:00Z")]
     from: Moment,
     /// To when, at most 366 days later.
-    #[param(schema_with = time)]
+    #[param(value_type = Time, example = "2031-05-07T09:00:00Z")]
     to: Moment,
     /// Only this resource.
     resource: Option<String>,
+    /// Only those of this kind.
     kind: Option<String>,
+    /// Only those at this place.
     place: Option<String>,
-    capacity: Option<u32>,
+    /// Only those that take at least so many people.
+    #[param(inline)]
+    capacity: Option<People>,
     /// Only free stretches of at least so many minutes.
-    duration: Option<u32>,
-    /// How many resources a page has: 20 unless asked, 100 at most; fewer where they have many
-    /// bookings in that time.
-    #[param(value_type = Option<u32>, minimum = 1)]
+    #[param(inline)]
+    duration: Option<Minutes>,
+    /// How many resources a page has; fewer where they have many bookings in that time.
+    #[param(inline)]
     #[serde(default)]
-    limit: Limit<20, 100>,
+    limit: Resources,
     /// `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<CursorText>, inline)]
     cursor: Option<Cursor<String>>,
 }
 
@@ -61,26 +75,15 @@ impl Query {
     fn bounds(&self) -> Result<Interval, Problem> {
         let (Moment(from_ms), Moment(to_ms)) = (self.from, self.to);
         if from_ms >= to_ms {
-            return Err(fault_at("to", "it must be later than `from`".into()));
+            return Err(is_no_stretch());
         }
         if to_ms - from_ms > MAX_REACH_MS {
-            return Err(fault_at(
+            return Err(impossible_at(
                 "to",
-                "it must be at most 366 days after `from`".into(),
+                "it must be at most 366 days after `from`",
             ));
         }
         Ok(Interval::new(from_ms, to_ms))
-    }
-
-    fn duration_ms(&self) -> Result<i64, Problem> {
-        let duration_ms = i64::from(self.duration.unwrap_or(0)) * 60_000;
-        match duration_ms <= MAX_DURATION_MS {
-            true => Ok(duration_ms),
-            false => Err(fault_at(
-                "duration",
-                "a booking lasts 31 days at most, 44640 minutes".into(),
-            )),
-        }
     }
 }
 
@@ -96,12 +99,15 @@ pub(super) async fn show(
     _caller: Caller,
     QueryParams(query): QueryParams<Query>,
 ) -> Result<Json<Page<Availability>>, Problem> {
-    let (bounds, duration_ms) = (query.bounds()?, query.duration_ms()?);
+    let bounds = query.bounds()?;
+    let duration_ms = query
+        .duration
+        .map_or(0, |Within(minutes)| minutes * MINUTE_MS);
     let wish = Wish {
         resource_id: query.resource,
         kind: query.kind,
         place: query.place,
-        capacity: query.capacity.unwrap_or(0).into(),
+        capacity: query.capacity.map_or(0, |Within(people)| people),
         after: query.cursor.map_or_else(String::new, |Cursor(after)| after),
     };
     let mut reader = app
@@ -136,7 +142,7 @@ pub(super) async fn show(
 fn unanswered(error: AvailabilityError) -> Problem {
     match error {
         AvailabilityError::Database(error) => unread(error),
-        AvailabilityError::TooMuch(resource_id) => fault_at(
+        AvailabilityError::TooMuch(resource_id) => impossible_at(
             "to",
             format!(
                 "{resource_id} has more bookings in that time than one answer holds; ask for a shorter one"

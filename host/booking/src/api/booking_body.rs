@@ -5,34 +5,35 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::faults::Faults;
-use super::openapi::time;
+use super::form::Text;
+use super::texts::{Id, ResourceId, Time, Title, UserId};
 use crate::changes::{BookingEdit, NewBooking};
 use crate::interval::Interval;
+use crate::whole;
 
 /// The body of `POST /bookings` as it comes.
 #[derive(Debug, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({
+    "resourceId": "room-1", "userId": "user-1", "title": "Team meeting", "attendeesCount": 4,
+    "startTime": "2031-05-06T09:00:00Z", "endTime": "2031-05-06T10:00:00Z"
+}))]
 pub(super) struct BookingBody {
     /// What is booked.
-    #[schema(example = "room-1")]
-    resource_id: String,
+    resource_id: ResourceId,
     /// May be left out by a caller with a token, who books for themselves.
-    user_id: Option<String>,
-    /// What for, in one line of at most 200 characters.
-    #[schema(example = "Team meeting")]
-    title: String,
+    user_id: Option<UserId>,
+    title: Title,
     /// When it begins.
-    #[schema(schema_with = time)]
-    start_time: String,
-    /// When it ends: the first moment that is not booked any more.
-    #[schema(schema_with = time)]
-    end_time: String,
+    start_time: Time,
+    /// When it ends, at most 31 days later: the first moment that is not booked any more.
+    end_time: Time,
     /// How many people come.
-    #[schema(minimum = 1)]
-    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 100_000)]
+    #[serde(default = "one", deserialize_with = "whole::required")]
     attendees_count: i64,
     /// The conflict that is resolved by it: `conflictId` of the answer that refused an earlier one.
-    conflict_id: Option<String>,
+    conflict_id: Option<Id>,
 }
 
 pub(super) fn one() -> i64 {
@@ -42,14 +43,16 @@ pub(super) fn one() -> i64 {
 /// Whom something is for: whoever is named, else the caller.
 pub(super) fn user_id(
     faults: &mut Faults,
-    named: Option<&str>,
+    named: Option<&UserId>,
     caller: &Caller,
 ) -> Result<String, Problem> {
-    let Some(user_id) = named.or(caller.user()) else {
-        faults.add("userId", "it is missing; say whom it is for");
+    if let Some(named) = named {
+        faults.text("userId", named);
+    }
+    let Some(user_id) = named.map(AsRef::as_ref).or(caller.user()) else {
+        faults.impossible("userId", "it is missing; say whom it is for");
         return Ok(String::new());
     };
-    faults.id("userId", user_id);
     if !caller.may_act_for(user_id) {
         return Err(Problem::forbidden(
             "What is for somebody else needs a token with the role `staff`; leave userId out to ask for yourself.",
@@ -62,25 +65,24 @@ impl BookingBody {
     /// Checks everything that can be checked without the tables.
     pub(super) fn checked(&self, caller: &Caller) -> Result<NewBooking, Problem> {
         let mut faults = Faults::default();
-        let user_id = user_id(&mut faults, self.user_id.as_deref(), caller)?;
-        faults.id("resourceId", &self.resource_id);
+        let user_id = user_id(&mut faults, self.user_id.as_ref(), caller)?;
+        faults.text("resourceId", &self.resource_id);
         if let Some(id) = &self.conflict_id {
-            faults.id("conflictId", id);
+            faults.text("conflictId", id);
         }
-        let title = self.title.trim();
-        faults.title(title);
-        faults.people(self.attendees_count);
+        faults.text("title", &self.title);
+        faults.people("attendeesCount", self.attendees_count);
         let interval =
             faults.interval(("startTime", &self.start_time), ("endTime", &self.end_time));
         faults.result()?;
         Ok(NewBooking {
-            resource_id: self.resource_id.clone(),
+            resource_id: self.resource_id.given(),
             user_id,
-            title: title.to_owned(),
+            title: self.title.trimmed(),
             // It is there where nothing is wrong.
             interval: interval.unwrap_or(Interval::new(0, 0)),
             attendees_count: self.attendees_count,
-            conflict_id: self.conflict_id.clone(),
+            conflict_id: self.conflict_id.as_ref().map(Text::given),
         })
     }
 }
@@ -88,14 +90,14 @@ impl BookingBody {
 /// The body of `PATCH /bookings/{id}` as it comes: what is left out stays.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({ "title": "Retrospective" }))]
 pub(super) struct BookingPatch {
-    resource_id: Option<String>,
-    title: Option<String>,
-    #[schema(schema_with = time)]
-    start_time: Option<String>,
-    #[schema(schema_with = time)]
-    end_time: Option<String>,
-    #[schema(minimum = 1)]
+    resource_id: Option<ResourceId>,
+    title: Option<Title>,
+    start_time: Option<Time>,
+    end_time: Option<Time>,
+    #[schema(minimum = 1, maximum = 100_000)]
+    #[serde(default, deserialize_with = "whole::optional")]
     attendees_count: Option<i64>,
 }
 
@@ -104,21 +106,19 @@ impl BookingPatch {
     pub(super) fn checked(&self) -> Result<BookingEdit, Problem> {
         let mut faults = Faults::default();
         if let Some(id) = &self.resource_id {
-            faults.id("resourceId", id);
+            faults.text("resourceId", id);
         }
-        let title = self.title.as_deref().map(str::trim);
-        if let Some(title) = title {
-            faults.title(title);
+        if let Some(title) = &self.title {
+            faults.text("title", title);
         }
         if let Some(count) = self.attendees_count {
-            faults.people(count);
+            faults.people("attendeesCount", count);
         }
-        let mut time = |field, text: &Option<String>| {
-            text.as_deref().and_then(|text| faults.time(field, text))
-        };
+        let mut time =
+            |field, text: &Option<Time>| text.as_ref().and_then(|text| faults.time(field, text));
         let edit = BookingEdit {
-            resource_id: self.resource_id.clone(),
-            title: title.map(str::to_owned),
+            resource_id: self.resource_id.as_ref().map(Text::given),
+            title: self.title.as_ref().map(Text::trimmed),
             start_ms: time("startTime", &self.start_time),
             end_ms: time("endTime", &self.end_time),
             attendees_count: self.attendees_count,
@@ -160,29 +160,32 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_named_with_what_to_do() {
-        for (field, value, expected) in [
-            ("resourceId", json!(""), "empty"),
-            ("resourceId", json!("r".repeat(200)), "128"),
-            ("userId", json!("a\u{0}"), "control"),
-            ("userId", Value::Null, "missing"),
-            ("title", json!("  "), "empty"),
-            ("title", json!("ä".repeat(201)), "200"),
-            ("title", json!("a\nb"), "one line"),
-            ("startTime", json!("tomorrow"), "RFC 3339"),
-            ("endTime", json!("2026-08-19T16:00"), "RFC 3339"),
+        for (field, value, status, expected) in [
+            ("resourceId", json!(""), 400, "empty"),
+            ("resourceId", json!("r".repeat(200)), 400, "128"),
+            ("userId", json!("a\u{0}"), 400, "control"),
+            ("userId", Value::Null, 422, "missing"),
+            ("title", json!("  "), 400, "empty"),
+            ("title", json!("ä".repeat(201)), 400, "200"),
+            ("title", json!("a\nb"), 400, "one line"),
+            ("startTime", json!("tomorrow"), 400, "RFC 3339"),
+            ("endTime", json!("2026-08-19T16:00"), 400, "RFC 3339"),
+            ("endTime", json!("2026-09-31T16:00:00Z"), 400, "RFC 3339"),
             (
                 "endTime",
                 json!("2026-08-19T14:00:00Z"),
+                422,
                 "later than startTime",
             ),
-            ("endTime", json!("2026-10-19T14:00:00Z"), "31 days"),
-            ("attendeesCount", json!(0), "at least 1"),
-            ("conflictId", json!(""), "empty"),
+            ("endTime", json!("2026-10-19T14:00:00Z"), 422, "31 days"),
+            ("attendeesCount", json!(0), 400, "from 1 to 100000"),
+            ("attendeesCount", json!(100_001), 400, "from 1 to 100000"),
+            ("conflictId", json!(""), 400, "empty"),
         ] {
             let mut body = good();
             body[field] = value;
             let problem = check(body).unwrap_err().to_json();
-            assert_eq!(problem["status"], 400);
+            assert_eq!(problem["status"], status, "{problem}");
             assert_eq!(problem["field"], field);
             assert!(
                 problem["detail"].to_string().contains(expected),
@@ -199,6 +202,13 @@ mod tests {
         body["startTime"] = json!("?");
         let problem = check(body).unwrap_err().to_json();
         assert_eq!(problem["errors"].as_array().unwrap().len(), 3);
+        // What has not its form outweighs what cannot be.
+        let mut body = good();
+        body["title"] = json!("");
+        body["endTime"] = body["startTime"].clone();
+        let problem = check(body).unwrap_err().to_json();
+        assert_eq!(problem["errors"].as_array().unwrap().len(), 2);
+        assert_eq!(problem["status"], 400);
         let patch = json!({ "title": "", "attendeesCount": 0, "endTime": "?" });
         let patch: BookingPatch = serde_json::from_value(patch).unwrap();
         let problem = patch.checked().unwrap_err().to_json();

@@ -13,13 +13,14 @@ use utoipa_axum::routes;
 
 use super::booking_body::{BookingBody, BookingPatch};
 use super::caller::Caller;
-use super::etag::{IfMatch, Versioned, other_version};
-use super::faults::fault_at;
-use super::openapi::{page, time};
+use super::etag::{IfMatch, NeedsVersion, TakesVersion, Versioned, other_version};
+use super::faults::{impossible_at, is_no_stretch};
+use super::openapi::page;
 use super::refusals::{impossible, is_final, is_inside, no_booking, refused};
-use super::request_key::{IdempotencyKey, once};
-use super::series::{Scoped, cancels, scoped_cancelled, scoped_edited};
-use super::{App, PageSize};
+use super::request_key::{IdempotencyKey, TakesKey, once};
+use super::series::{NoScope, Scoped, scoped_cancelled, scoped_edited};
+use super::texts::{CursorText, Time};
+use super::{App, ListSize};
 use crate::actor::Role;
 use crate::changes::{
     Access, CancelScoped, CreateBooking, Created, EditBooking, EditScoped, Edited, Stepped,
@@ -49,7 +50,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// A time that is taken is answered with 409, a `conflictId` and ranked `alternatives`; who takes one
 /// sends the `conflictId` along.
 #[utoipa::path(post, path = "/bookings", tag = "bookings", request_body = BookingBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")),
+    params(TakesKey),
     responses((status = 201, body = BookingRecord)))]
 pub(super) async fn create(
     State(App(app)): State<App>,
@@ -108,7 +109,7 @@ pub(super) async fn show(
 
 /// Change a booking
 #[utoipa::path(patch, path = "/bookings/{id}", tag = "bookings", request_body = BookingPatch,
-    params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *"), Scoped),
+    params(("id" = String, Path), NeedsVersion, Scoped),
     responses((status = 200, body = OneOrAll)))]
 pub(super) async fn edit(
     State(App(app)): State<App>,
@@ -160,10 +161,39 @@ pub(super) fn edited_booking(
         Edited::Refused(why) => Err(refused(resource_id.unwrap_or("the resource"), "", why)),
         Edited::Final(status) => Err(is_final(id, status)),
         Edited::Inside => Err(is_inside(id)),
-        Edited::Times(reason) => Err(fault_at("endTime", reason.to_owned())),
+        Edited::Times(reason) => Err(impossible_at("endTime", reason)),
         Edited::NoBooking => Err(no_booking(id)),
         Edited::OtherVersion(version) => Err(other_version(version)),
     }
+}
+
+/// Call a booking off
+#[utoipa::path(post, path = "/bookings/{id}/cancel", tag = "bookings",
+    params(("id" = String, Path), TakesVersion, Scoped), responses((status = 200, body = OneOrAll)))]
+pub(super) async fn cancel(
+    app: State<App>,
+    caller: Caller,
+    id: PathParams<String>,
+    QueryParams(Scoped { scope }): QueryParams<Scoped>,
+    correlation: CorrelationId,
+    if_match: IfMatch,
+) -> Result<Response, Problem> {
+    if scope == Scope::This {
+        let booking = take_step(Step::Cancel, app, caller, id, correlation, if_match).await?;
+        return Ok(booking.into_response());
+    }
+    let (State(App(app)), PathParams(id)) = (app, id);
+    let change = CancelScoped {
+        config: Arc::clone(&app.booking.parts().config),
+        by: caller.actor(&correlation),
+        access: Access {
+            booking_id: id.clone(),
+            versions: if_match.optional(),
+        },
+        scope,
+    };
+    let cancelled = app.booking.parts().writer.write(change).await?;
+    scoped_cancelled(&id, cancelled)
 }
 
 async fn take_step(
@@ -171,26 +201,11 @@ async fn take_step(
     State(App(app)): State<App>,
     caller: Caller,
     PathParams(id): PathParams<String>,
-    QueryParams(Scoped { scope }): QueryParams<Scoped>,
     correlation: CorrelationId,
     if_match: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Versioned<BookingRecord>, Problem> {
     if step.needs_authority() {
         caller.needs(Role::Staff, &format!("`{}`", step.path()))?;
-    }
-    if scope != Scope::This {
-        cancels(step)?;
-        let change = CancelScoped {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
-            access: Access {
-                booking_id: id.clone(),
-                versions: if_match.optional(),
-            },
-            scope,
-        };
-        let cancelled = app.booking.parts().writer.write(change).await?;
-        return scoped_cancelled(&id, cancelled);
     }
     let change = TakeStep {
         config: Arc::clone(&app.booking.parts().config),
@@ -202,7 +217,7 @@ async fn take_step(
         step,
     };
     let stepped = app.booking.parts().writer.write(change).await?;
-    Ok(versioned(stepped_booking(&id, stepped)?).into_response())
+    stepped_booking(&id, stepped).map(versioned)
 }
 
 /// The booking as it is now, or why it is as it was.
@@ -215,23 +230,22 @@ pub(super) fn stepped_booking(id: &str, stepped: Stepped) -> Result<BookingRecor
     }
 }
 
-/// A handler for each step, with its place in the description of the API.
+/// A handler for each step that is taken by one booking at a time, with its place in the description of
+/// the API.
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident: $step:ident at $path:literal;)*) => {$(
         $(#[$doc])*
         #[utoipa::path(post, path = $path, tag = "bookings",
-            params(("id" = String, Path), ("If-Match" = Option<String>, Header,
-                description = "The ETag that was seen"), Scoped),
-            responses((status = 200, body = OneOrAll)))]
+            params(("id" = String, Path), TakesVersion), responses((status = 200, body = BookingRecord)))]
         pub(super) async fn $name(
             app: State<App>,
             caller: Caller,
             id: PathParams<String>,
-            scope: QueryParams<Scoped>,
+            NoScope: NoScope,
             correlation: CorrelationId,
             if_match: IfMatch,
-        ) -> Result<Response, Problem> {
-            take_step(Step::$step, app, caller, id, scope, correlation, if_match).await
+        ) -> Result<Versioned<BookingRecord>, Problem> {
+            take_step(Step::$step, app, caller, id, correlation, if_match).await
         }
     )*};
 }
@@ -239,8 +253,6 @@ macro_rules! steps {
 steps! {
     /// Approve a booking
     confirm: Confirm at "/bookings/{id}/confirm";
-    /// Call a booking off
-    cancel: Cancel at "/bookings/{id}/cancel";
     /// The people of a booking arrive
     check_in: CheckIn at "/bookings/{id}/check-in";
     /// The people of a booking leave; the rest of its time is free
@@ -255,7 +267,11 @@ pub(super) struct Moment(pub(super) i64);
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        rfc3339::deserialize(deserializer).map(Moment)
+        let text = String::deserialize(deserializer)?;
+        let time_ms = rfc3339::parse(&text);
+        time_ms
+            .map(Moment)
+            .map_err(|shape| serde::de::Error::custom(format!("`{text}` must be {shape}")))
     }
 }
 
@@ -267,17 +283,17 @@ pub(super) struct Listing {
     /// Only those of this resource.
     resource: Option<String>,
     /// Only those that end after it.
-    #[param(schema_with = time)]
+    #[param(value_type = Option<Time>, example = "2031-05-06T09:00:00Z")]
     from: Option<Moment>,
     /// Only those that begin before it.
-    #[param(schema_with = time)]
+    #[param(value_type = Option<Time>, example = "2031-05-07T09:00:00Z")]
     to: Option<Moment>,
-    /// How many items a page has: 50 unless asked, 200 at most.
-    #[param(value_type = Option<u32>, minimum = 1)]
+    /// How many items a page has.
+    #[param(inline)]
     #[serde(default)]
-    limit: PageSize,
+    limit: ListSize,
     /// `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<CursorText>, inline)]
     cursor: Option<Cursor<(i64, String)>>,
 }
 
@@ -313,7 +329,7 @@ pub(super) async fn list(
     if let (Some(from_ms), Some(to_ms)) = (filter.from_ms, filter.to_ms)
         && from_ms >= to_ms
     {
-        return Err(fault_at("to", "it must be later than `from`".into()));
+        return Err(is_no_stretch());
     }
     let rows = queries::bookings(&app.booking.parts().readers, &filter, listing.limit.rows())
         .await

@@ -171,7 +171,7 @@ pub(super) async fn revoke(
 }
 
 /// A calendar (RFC 5545), for programs that know nothing of tokens: the secret, and `.ics`
-#[utoipa::path(get, path = "/calendars/{id}", tag = "calendars", params(("id" = String, Path)), responses((status = 200, body = String, content_type = "text/calendar"), (status = 304)))]
+#[utoipa::path(get, path = "/calendars/{id}", tag = "calendars", security(()), params(("id" = String, Path)), responses((status = 200, body = String, content_type = "text/calendar"), (status = 304)))]
 pub(super) async fn read(
     State(App(app)): State<App>,
     headers: HeaderMap,

@@ -1,8 +1,6 @@
 //! Versions as entity tags (RFC 9110, sections 8.8.3 and 13.1.1): whoever changes something says which
 //! version of it they have seen.
 
-use std::convert::Infallible;
-
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -10,6 +8,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use carillon_web::Problem;
 use serde::Serialize;
+use utoipa::IntoParams;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+
+use super::form::Text as _;
+use super::openapi::header;
+use super::texts::SeenVersions;
 
 /// Something as JSON, with its version as `ETag`.
 pub(super) struct Versioned<T> {
@@ -72,27 +77,49 @@ pub(super) fn other_version(version: i64) -> Problem {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
-    type Rejection = Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let mut given = parts.headers.get_all(header::IF_MATCH).iter().peekable();
-        if given.peek().is_none() {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let given = parts.headers.get_all(header::IF_MATCH).iter();
+        // What is no ASCII is no tag.
+        let given: Vec<&str> = given.map(|value| value.to_str().unwrap_or("")).collect();
+        if given.is_empty() {
             return Ok(IfMatch::Missing);
         }
-        let tags: Vec<&str> = given
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
-            .collect();
-        if tags == ["*"] {
+        // Several lines are one (RFC 9110, section 5.3).
+        let given = given.join(", ");
+        if let Some(fault) = SeenVersions::form().fault(&given) {
+            return Err(
+                Problem::bad_request(format!("If-Match: {fault}.")).with_code("invalid-if-match")
+            );
+        }
+        if given == "*" {
             return Ok(IfMatch::Any);
         }
         // A tag that is none of ours is of no version that there ever was.
-        let versions = tags.iter().filter_map(|tag| {
-            let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
+        let versions = given.split(',').filter_map(|tag| {
+            let digits = tag.trim().strip_prefix('"')?.strip_suffix('"')?;
             digits.parse().ok()
         });
         Ok(IfMatch::OneOf(versions.collect()))
+    }
+}
+
+/// The header in the document of what must be told a version.
+pub(super) struct NeedsVersion;
+
+impl IntoParams for NeedsVersion {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header::<SeenVersions>("If-Match", Required::True)]
+    }
+}
+
+/// The header in the document of what may be told a version.
+pub(super) struct TakesVersion;
+
+impl IntoParams for TakesVersion {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header::<SeenVersions>("If-Match", Required::False)]
     }
 }
 
@@ -104,26 +131,32 @@ mod tests {
 
     use super::*;
 
-    async fn read(values: &[&str]) -> IfMatch {
+    async fn read(values: &[&str]) -> Result<IfMatch, Problem> {
         let mut request = Request::builder();
         for value in values {
             request = request.header(header::IF_MATCH, *value);
         }
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        IfMatch::from_request_parts(&mut parts, &()).await.unwrap()
+        IfMatch::from_request_parts(&mut parts, &()).await
     }
 
     #[tokio::test]
-    async fn tags_are_read_as_versions_and_what_is_no_tag_matches_nothing() {
-        assert_eq!(read(&[]).await, IfMatch::Missing);
-        assert_eq!(read(&["*"]).await, IfMatch::Any);
+    async fn tags_are_read_as_versions_and_what_is_no_tag_is_refused() {
+        assert_eq!(read(&[]).await.unwrap(), IfMatch::Missing);
+        assert_eq!(read(&["*"]).await.unwrap(), IfMatch::Any);
         assert_eq!(
-            read(&["\"3\", \"4\"", "\"7\""]).await,
+            read(&["\"3\", \"4\"", "\"7\""]).await.unwrap(),
             IfMatch::OneOf(vec![3, 4, 7])
         );
+        // A weak tag and one of others are tags all the same.
         assert_eq!(
-            read(&["W/\"3\", 4, \"x\", \""]).await,
+            read(&["W/\"3\", \"x\""]).await.unwrap(),
             IfMatch::OneOf(Vec::new())
         );
+        for odd in [&["4"][..], &[""], &["\"3"], &["*", "\"3\""], &["ä"]] {
+            let problem = read(odd).await.unwrap_err().to_json();
+            assert_eq!(problem["status"], 400, "{odd:?}");
+            assert!(problem["detail"].to_string().contains("If-Match"));
+        }
     }
 }

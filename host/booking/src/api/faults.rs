@@ -1,17 +1,23 @@
-//! What is wrong with a body: everything at once, by field.
+//! What is wrong with a request: everything at once, by field.
+//!
+//! Two kinds are told apart, since only one of them can be avoided by reading the document of the API.
+//! 400: something has not the form that the document names. 422: everything has, and yet it cannot be
+//! (RFC 9110, section 15.5.21): values that do not go together, or that name what is not there.
 
+use axum::http::StatusCode;
 use carillon_web::Problem;
 use serde::Serialize;
 
+use super::form::Text;
+use super::texts::{Email, Time, ZoneName};
 use crate::interval::Interval;
 use crate::queries::MAX_DURATION_MS;
 use crate::rfc3339;
 
-/// Longest title, in characters.
-const MAX_TITLE_CHARS: usize = 200;
-
-/// Longest id that is looked up, in bytes.
-const MAX_ID_BYTES: usize = 128;
+/// The most people that a resource takes.
+pub(super) const MAX_PEOPLE: i64 = 100_000;
+/// Longest part of an address before the `@`, in bytes (RFC 5321, section 4.5.3.1.1).
+const MAX_LOCAL_BYTES: usize = 64;
 
 /// One thing that is wrong, as a member of the problem document's `errors`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,110 +26,147 @@ struct Fault {
     detail: String,
 }
 
-/// A problem about one field.
-pub(super) fn fault_at(field: &'static str, detail: String) -> Problem {
-    refusal(vec![Fault { field, detail }])
+/// 422 about one field.
+pub(super) fn impossible_at(field: &'static str, detail: impl Into<String>) -> Problem {
+    let detail = detail.into();
+    impossible(vec![Fault { field, detail }])
 }
 
-fn refusal(faults: Vec<Fault>) -> Problem {
+/// 422 for two times in a query that are in the wrong order.
+pub(super) fn is_no_stretch() -> Problem {
+    impossible_at("to", "it must be later than `from`")
+}
+
+fn malformed(faults: Vec<Fault>) -> Problem {
+    refusal(StatusCode::BAD_REQUEST, faults).with_code("invalid-body")
+}
+
+fn impossible(faults: Vec<Fault>) -> Problem {
+    refusal(StatusCode::UNPROCESSABLE_ENTITY, faults)
+        .with_code("impossible-values")
+        .with_title("Impossible values")
+}
+
+fn refusal(status: StatusCode, faults: Vec<Fault>) -> Problem {
     let text = faults
         .iter()
         .map(|fault| format!("{}: {}", fault.field, fault.detail))
         .collect::<Vec<_>>()
         .join("; ");
     let first = faults.first().map_or("", |fault| fault.field);
-    Problem::bad_request(format!("{text}."))
-        .with_code("invalid-body")
+    Problem::new(status, format!("{text}."))
         .with("field", first)
         .with("errors", faults)
 }
 
 /// Collects what is wrong, so that one answer names all of it.
 #[derive(Default)]
-pub(super) struct Faults(Vec<Fault>);
+pub(super) struct Faults {
+    malformed: Vec<Fault>,
+    impossible: Vec<Fault>,
+}
 
 impl Faults {
-    pub(super) fn add(&mut self, field: &'static str, detail: impl Into<String>) {
+    /// Something has not its form.
+    pub(super) fn malformed(&mut self, field: &'static str, detail: impl Into<String>) {
         let detail = detail.into();
-        self.0.push(Fault { field, detail });
+        self.malformed.push(Fault { field, detail });
+    }
+
+    /// Something has its form, and cannot be.
+    pub(super) fn impossible(&mut self, field: &'static str, detail: impl Into<String>) {
+        let detail = detail.into();
+        self.impossible.push(Fault { field, detail });
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.malformed.is_empty() && self.impossible.is_empty()
     }
 
     /// The problem, if anything is wrong.
-    pub(super) fn result(self) -> Result<(), Problem> {
-        match self.0.is_empty() {
-            true => Ok(()),
-            false => Err(refusal(self.0)),
-        }
-    }
-
-    pub(super) fn id(&mut self, field: &'static str, id: &str) {
-        if id.is_empty() {
-            self.add(field, "it must not be empty");
-        } else if id.len() > MAX_ID_BYTES {
-            self.add(field, format!("it must have at most {MAX_ID_BYTES} bytes"));
-        } else if id.chars().any(char::is_control) {
-            self.add(field, "it must not hold control characters");
-        }
-    }
-
-    /// One line that people read; `most` characters.
-    pub(super) fn line(&mut self, field: &'static str, text: &str, most: usize) {
-        if text.is_empty() {
-            self.add(field, "it must not be empty");
-        } else if text.chars().count() > most {
-            self.add(field, format!("it must have at most {most} characters"));
-        } else if text.chars().any(char::is_control) {
-            self.add(field, "it must be one line without control characters");
-        }
-    }
-
-    pub(super) fn title(&mut self, title: &str) {
-        self.line("title", title, MAX_TITLE_CHARS);
-    }
-
-    pub(super) fn people(&mut self, count: i64) {
-        if count < 1 {
-            self.add("attendeesCount", "it must be at least 1");
-        }
-    }
-
-    pub(super) fn time(&mut self, field: &'static str, text: &str) -> Option<i64> {
-        match rfc3339::parse(text) {
-            Ok(time_ms) => Some(time_ms),
-            Err(shape) => {
-                self.add(field, format!("it must be {shape}"));
-                None
+    pub(super) fn result(mut self) -> Result<(), Problem> {
+        match (self.malformed.is_empty(), self.impossible.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(impossible(self.impossible)),
+            (false, _) => {
+                self.malformed.append(&mut self.impossible);
+                Err(malformed(self.malformed))
             }
         }
+    }
+
+    /// Whether a text has its form.
+    pub(super) fn text<T: Text>(&mut self, field: &'static str, text: &T) -> bool {
+        let fault = T::form().fault(text.as_ref());
+        let is_formed = fault.is_none();
+        if let Some(fault) = fault {
+            self.malformed(field, fault);
+        }
+        is_formed
+    }
+
+    /// How many people come, or fit.
+    pub(super) fn people(&mut self, field: &'static str, count: i64) {
+        if !(1..=MAX_PEOPLE).contains(&count) {
+            self.malformed(field, format!("it must be from 1 to {MAX_PEOPLE}"));
+        }
+    }
+
+    pub(super) fn time(&mut self, field: &'static str, time: &Time) -> Option<i64> {
+        if !self.text(field, time) {
+            return None;
+        }
+        let time_ms = rfc3339::parse(time.as_ref()).ok();
+        if time_ms.is_none() {
+            self.malformed(field, rfc3339::RULE);
+        }
+        time_ms
     }
 
     /// Two times that are a booking's; the fields are named by who asks.
     pub(super) fn interval(
         &mut self,
-        start: (&'static str, &str),
-        end: (&'static str, &str),
+        start: (&'static str, &Time),
+        end: (&'static str, &Time),
     ) -> Option<Interval> {
         let start_ms = self.time(start.0, start.1);
         let end_ms = self.time(end.0, end.1);
         let interval = Interval::new(start_ms?, end_ms?);
         if interval.duration_ms() <= 0 {
-            self.add(end.0, format!("it must be later than {}", start.0));
+            self.impossible(end.0, format!("it must be later than {}", start.0));
         } else if interval.duration_ms() > MAX_DURATION_MS {
-            self.add(end.0, "a booking lasts 31 days at most");
+            self.impossible(end.0, "a booking lasts 31 days at most");
         }
         Some(interval)
     }
 
-    pub(super) fn time_zone(&mut self, field: &'static str, name: &str) {
-        if jiff::tz::TimeZone::get(name).is_err() {
-            self.add(
-                field,
-                format!("{name:?} is no IANA time zone, such as `Europe/Berlin`"),
+    pub(super) fn email(&mut self, email: &Email) {
+        if !self.text("email", email) {
+            return;
+        }
+        let local = email.as_ref().split_once('@').map_or("", |parts| parts.0);
+        if local.len() > MAX_LOCAL_BYTES {
+            self.impossible(
+                "email",
+                format!("it must have at most {MAX_LOCAL_BYTES} bytes before the @"),
             );
         }
+    }
+
+    /// An IANA time zone, as the database of time zones spells it.
+    pub(super) fn time_zone(&mut self, name: &ZoneName) -> String {
+        let given = name.as_ref();
+        if !self.text("timeZone", name) {
+            return given.to_owned();
+        }
+        let zone = jiff::tz::TimeZone::get(given).ok();
+        if zone.is_none() {
+            self.impossible(
+                "timeZone",
+                format!("{given:?} is no IANA time zone, such as `Europe/Berlin`"),
+            );
+        }
+        let spelt = zone.as_ref().and_then(|zone| zone.iana_name());
+        spelt.unwrap_or(given).to_owned()
     }
 }

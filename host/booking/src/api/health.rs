@@ -24,7 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The process runs
-#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = "/healthz", tag = "operation", security(()), responses((status = 200, body = Object)))]
 pub(super) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
@@ -32,7 +32,7 @@ pub(super) async fn alive() -> Json<Value> {
 /// Bookings can be read and written
 ///
 /// Kafka is not asked: without it bookings are taken all the same, and their events wait in the outbox.
-#[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = "/readyz", tag = "operation", security(()), responses((status = 200, body = Object)))]
 pub(super) async fn ready(State(App(app)): State<App>) -> Result<Json<Value>, Problem> {
     let parts = app.booking.parts();
     if !parts.writer.is_running() {

@@ -2,10 +2,10 @@
 //! to try it.
 
 use serde_json::{Value, json};
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, OpenApi as Document, PathItem, Ref, RefOr, ResponseBuilder,
+    ContentBuilder, OpenApi as Document, PathItem, Ref, RefOr, Required, Response, ResponseBuilder,
     schema::{ObjectBuilder, Schema, Type},
 };
 use utoipa::{OpenApi, ToSchema};
@@ -25,8 +25,7 @@ const DOCUMENT: &str = "/openapi.json";
                        Errors are problem documents (RFC 9457). Times are RFC 3339; intervals are half open.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(Problem)),
-    security(("bearer" = []), ()),
+    components(schemas(Problem))
 )]
 struct Api;
 
@@ -51,7 +50,7 @@ pub(super) fn begun() -> Document {
 }
 
 /// The document once all handlers are in it, and the page that shows it.
-pub(super) fn served(mut document: Document) -> SwaggerUi {
+pub(super) fn served(mut document: Document, needs_token: bool) -> SwaggerUi {
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
@@ -59,6 +58,11 @@ pub(super) fn served(mut document: Document) -> SwaggerUi {
     if let Some(components) = &mut document.components {
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
+    let bearer = SecurityRequirement::new::<&str, [&str; 0], &str>("bearer", []);
+    document.security = Some(match needs_token {
+        true => vec![bearer],
+        false => vec![bearer, SecurityRequirement::default()],
+    });
     for path in document.paths.paths.values_mut() {
         operations(path).for_each(complete);
     }
@@ -77,22 +81,77 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     .flatten()
 }
 
-/// What every operation has: another answer than the good one is a problem document.
+/// What every operation has: a name of its own, and another answer than the good one is a problem document. Those that even a
+/// request that follows the document may get are announced, where their cause can come up.
 fn complete(operation: &mut Operation) {
-    let problem = ContentBuilder::new()
-        .schema(Some(Ref::from_schema_name("Problem")))
-        .build();
-    let problem = ResponseBuilder::new()
-        .description("It was refused, or it failed.")
-        .content(carillon_web::PROBLEM_JSON, problem)
-        .build();
-    operation
-        .responses
-        .responses
-        .insert("default".to_owned(), RefOr::T(problem));
+    let part = operation.tags.iter().flatten().next();
+    // Handlers have short names, which others have as well.
+    operation.operation_id = match (part, &operation.operation_id) {
+        (Some(part), Some(handler)) => Some(format!("{part}_{handler}")),
+        (_, handler) => handler.clone(),
+    };
+    let parameters = operation.parameters.as_deref().unwrap_or_default();
+    let takes = |name: &str| {
+        let parameter = parameters.iter().find_map(|parameter| match parameter {
+            RefOr::T(parameter) if parameter.name == name => Some(parameter),
+            _ => None,
+        });
+        parameter.map(|parameter| matches!(parameter.required, Required::True))
+    };
+    let needs_version = takes("If-Match");
+    // Times in the wrong order, a zone or somebody that there is not, a cursor of another list, a key
+    // that came with another body.
+    let may_be_impossible = operation.request_body.is_some()
+        || ["to", "cursor", "userId", "Idempotency-Key"]
+            .into_iter()
+            .any(|name| takes(name).is_some());
+    let announced = [
+        (
+            "412",
+            needs_version.is_some(),
+            "Another version is there than the one that was seen.",
+        ),
+        (
+            "422",
+            may_be_impossible,
+            "Everything has its form, and yet it cannot be: values that do not go together, or that name what is not there.",
+        ),
+        (
+            "428",
+            needs_version == Some(true),
+            "It was not said which version was seen.",
+        ),
+        ("default", true, "It was refused, or it failed."),
+    ];
+    for (status, is_possible, description) in announced {
+        if is_possible {
+            let responses = &mut operation.responses.responses;
+            responses.insert(status.to_owned(), RefOr::T(problem(description)));
+        }
+    }
 }
 
-/// A time, as it stands in JSON.
+fn problem(description: &str) -> Response {
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    ResponseBuilder::new()
+        .description(description)
+        .content(carillon_web::PROBLEM_JSON, content)
+        .build()
+}
+
+/// A header that requests of several kinds have.
+pub(super) fn header<T: ToSchema>(name: &str, required: Required) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(required)
+        .schema(Some(T::schema()))
+        .build()
+}
+
+/// A time, as it stands in answers.
 pub(crate) fn time() -> Schema {
     let format = utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::DateTime);
     let example: Value = json!("2031-05-06T09:00:00Z");

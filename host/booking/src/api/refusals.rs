@@ -2,7 +2,7 @@
 
 use carillon_web::Problem;
 
-use super::faults::fault_at;
+use super::faults::impossible_at;
 use crate::changes::{Refused, Taken};
 use crate::rfc3339;
 use crate::status::{Refusal, Status};
@@ -10,19 +10,19 @@ use crate::status::{Refusal, Status};
 /// Why a booking was not made or moved. `resource_id` and `user_id` are what was asked for.
 pub(super) fn refused(resource_id: &str, user_id: &str, why: Refused) -> Problem {
     match why {
-        Refused::NoResource => fault_at(
+        Refused::NoResource => impossible_at(
             "resourceId",
             format!("there is no resource {resource_id:?}; GET /resources lists them"),
         )
         .with_code("unknown-resource"),
-        Refused::NoUser => fault_at("userId", format!("there is no user {user_id:?}"))
+        Refused::NoUser => impossible_at("userId", format!("there is no user {user_id:?}"))
             .with_code("unknown-user"),
-        Refused::NoConflict => fault_at(
+        Refused::NoConflict => impossible_at(
             "conflictId",
-            "there is no such conflict of this user, or it is resolved already; leave it out to book without".to_owned(),
+            "there is no such conflict of this user, or it is resolved already; leave it out to book without",
         )
         .with_code("unknown-conflict"),
-        Refused::TooMany { capacity } => fault_at(
+        Refused::TooMany { capacity } => impossible_at(
             "attendeesCount",
             format!("{resource_id} takes at most {capacity} people"),
         )

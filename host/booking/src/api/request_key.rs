@@ -5,12 +5,15 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use carillon_web::Problem;
 use serde::Serialize;
+use utoipa::IntoParams;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use super::caller::Caller;
+use super::form::Text as _;
+use super::openapi::header;
+use super::texts::RequestName;
 use crate::idempotency::{Once, RequestKey};
-
-/// The longest key, in bytes.
-const MAX_BYTES: usize = 255;
 
 /// The key of a request, if it has one.
 #[derive(Debug, Clone)]
@@ -39,19 +42,27 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let Some(value) = parts.headers.get("idempotency-key") else {
             return Ok(Self(None));
         };
-        let key = value.to_str().unwrap_or_default().trim();
+        // What is no ASCII is no key.
+        let key = value.to_str().unwrap_or_default();
+        if let Some(fault) = RequestName::form().fault(key) {
+            return Err(Problem::bad_request(format!("Idempotency-Key: {fault}."))
+                .with_code("invalid-idempotency-key"));
+        }
         // It may stand in quotes, as structured fields have it, or without.
         let key = key
             .strip_prefix('"')
             .and_then(|key| key.strip_suffix('"'))
             .unwrap_or(key);
-        if key.is_empty() || key.len() > MAX_BYTES {
-            return Err(Problem::bad_request(format!(
-                "Idempotency-Key must have 1 to {MAX_BYTES} printable ASCII characters; a UUID is a good one."
-            ))
-            .with_code("invalid-idempotency-key"));
-        }
         Ok(Self(Some(key.to_owned())))
+    }
+}
+
+/// The header in the document of what may be sent again.
+pub(super) struct TakesKey;
+
+impl IntoParams for TakesKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header::<RequestName>("Idempotency-Key", Required::False)]
     }
 }
 

@@ -4,48 +4,50 @@ use carillon_web::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::faults::Faults;
+use super::form::Text;
+use super::rules_body;
+use super::texts::{Kind, Name, NewId, Place, ZoneName};
 use crate::changes::ResourceEdit;
 use crate::record::Resource;
 use crate::rules::Rules;
+use crate::whole;
 
 /// The body of `POST /resources` as it comes.
 #[derive(Debug, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "Laboratory", "kind": "lab", "capacity": 6, "place": "2nd floor", "timeZone": "Europe/Berlin",
+    "rules": {
+        "openingHours": { "monday": [{ "from": "08:00", "to": "18:00" }] },
+        "maxDurationMinutes": 240, "bufferMinutes": 15
+    }
+}))]
 pub(super) struct ResourceBody {
     /// One is made where none is given.
-    id: Option<String>,
-    name: String,
-    kind: String,
+    id: Option<NewId>,
+    name: Name,
+    kind: Kind,
     #[schema(minimum = 1, maximum = 100_000)]
+    #[serde(deserialize_with = "whole::required")]
     capacity: i64,
     #[serde(default)]
     requires_approval: bool,
+    #[serde(default = "Place::nowhere")]
+    place: Place,
     #[serde(default)]
-    place: String,
-    #[serde(default = "utc")]
-    time_zone: String,
+    time_zone: ZoneName,
     #[serde(default)]
     rules: Rules,
 }
 
-pub(super) fn utc() -> String {
-    "UTC".to_owned()
-}
-
 /// The id that is given, or a new one.
-pub(super) fn id_or_new(faults: &mut Faults, id: Option<&str>) -> String {
+pub(super) fn id_or_new(faults: &mut Faults, id: Option<&NewId>) -> String {
     match id {
         Some(id) => {
-            faults.new_id("id", id);
-            id.to_owned()
+            faults.text("id", id);
+            id.given()
         }
         None => uuid::Uuid::now_v7().to_string(),
-    }
-}
-
-fn check_rules(faults: &mut Faults, rules: &Rules) {
-    if let Err((field, detail)) = rules.check() {
-        faults.add(field, detail);
     }
 }
 
@@ -53,22 +55,21 @@ impl ResourceBody {
     /// Checks everything that can be checked without the tables.
     pub(super) fn checked(&self) -> Result<Resource, Problem> {
         let mut faults = Faults::default();
-        let id = id_or_new(&mut faults, self.id.as_deref());
-        let (name, place) = (self.name.trim(), self.place.trim());
-        faults.name("name", name);
-        faults.kind(&self.kind);
-        faults.capacity(self.capacity);
-        faults.place(place);
-        let time_zone = faults.zone_name("timeZone", &self.time_zone);
-        check_rules(&mut faults, &self.rules);
+        let id = id_or_new(&mut faults, self.id.as_ref());
+        faults.text("name", &self.name);
+        faults.text("kind", &self.kind);
+        faults.people("capacity", self.capacity);
+        faults.text("place", &self.place);
+        let time_zone = faults.time_zone(&self.time_zone);
+        rules_body::check(&mut faults, &self.rules);
         faults.result()?;
         Ok(Resource {
             id,
-            name: name.to_owned(),
-            kind: self.kind.clone(),
+            name: self.name.trimmed(),
+            kind: self.kind.given(),
             capacity: self.capacity,
             requires_approval: self.requires_approval,
-            place: place.to_owned(),
+            place: self.place.trimmed(),
             time_zone,
             rules: self.rules.clone(),
             version: 1,
@@ -79,14 +80,16 @@ impl ResourceBody {
 /// The body of `PATCH /resources/{id}` as it comes: what is left out stays; `rules` are given whole.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({ "name": "Laboratory", "capacity": 8 }))]
 pub(super) struct ResourcePatch {
-    name: Option<String>,
-    kind: Option<String>,
+    name: Option<Name>,
+    kind: Option<Kind>,
     #[schema(minimum = 1, maximum = 100_000)]
+    #[serde(default, deserialize_with = "whole::optional")]
     capacity: Option<i64>,
     requires_approval: Option<bool>,
-    place: Option<String>,
-    time_zone: Option<String>,
+    place: Option<Place>,
+    time_zone: Option<ZoneName>,
     rules: Option<Rules>,
 }
 
@@ -94,32 +97,28 @@ impl ResourcePatch {
     /// Checks everything that can be checked without the resource.
     pub(super) fn checked(self) -> Result<ResourceEdit, Problem> {
         let mut faults = Faults::default();
-        let name = self.name.as_deref().map(str::trim);
-        let place = self.place.as_deref().map(str::trim);
-        if let Some(name) = name {
-            faults.name("name", name);
+        if let Some(name) = &self.name {
+            faults.text("name", name);
         }
         if let Some(kind) = &self.kind {
-            faults.kind(kind);
+            faults.text("kind", kind);
         }
         if let Some(capacity) = self.capacity {
-            faults.capacity(capacity);
+            faults.people("capacity", capacity);
         }
-        if let Some(place) = place {
-            faults.place(place);
+        if let Some(place) = &self.place {
+            faults.text("place", place);
         }
-        let time_zone = self
-            .time_zone
-            .as_deref()
-            .map(|name| faults.zone_name("timeZone", name));
+        let time_zone = self.time_zone.as_ref();
+        let time_zone = time_zone.map(|name| faults.time_zone(name));
         if let Some(rules) = &self.rules {
-            check_rules(&mut faults, rules);
+            rules_body::check(&mut faults, rules);
         }
         faults.result()?;
         Ok(ResourceEdit {
-            name: name.map(str::to_owned),
-            place: place.map(str::to_owned),
-            kind: self.kind,
+            name: self.name.as_ref().map(Text::trimmed),
+            place: self.place.as_ref().map(Text::trimmed),
+            kind: self.kind.as_ref().map(Text::given),
             capacity: self.capacity,
             requires_approval: self.requires_approval,
             time_zone,

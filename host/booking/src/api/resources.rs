@@ -10,14 +10,17 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::availability::People;
 use super::caller::Caller;
-use super::etag::{IfMatch, Versioned};
+use super::etag::{IfMatch, NeedsVersion, Versioned};
 use super::location::created;
+use super::numbers::Within;
 use super::openapi::page;
 use super::removal::{self, Removal, WentAlong, added, changed};
-use super::request_key::{IdempotencyKey, once};
+use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::resource_body::{ResourceBody, ResourcePatch};
-use super::{App, PageSize};
+use super::texts::CursorText;
+use super::{App, ListSize};
 use crate::actor::Role;
 use crate::changes::{CreateResource, EditResource, RemoveResource};
 use crate::idempotency::Idempotent;
@@ -41,14 +44,14 @@ pub(super) struct Listing {
     /// Only those at this place.
     place: Option<String>,
     /// Only those that take at least so many people.
-    #[param(minimum = 1)]
-    capacity: Option<i64>,
-    /// How many items a page has: 50 unless asked, 200 at most.
-    #[param(value_type = Option<u32>, minimum = 1)]
+    #[param(inline)]
+    capacity: Option<People>,
+    /// How many items a page has.
+    #[param(inline)]
     #[serde(default)]
-    limit: PageSize,
+    limit: ListSize,
     /// `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<CursorText>, inline)]
     cursor: Option<Cursor<String>>,
 }
 
@@ -67,7 +70,7 @@ pub(super) async fn list(
     let filter = ResourceFilter {
         kind: listing.kind,
         place: listing.place,
-        capacity: listing.capacity,
+        capacity: listing.capacity.map(|Within(people)| people),
         after: listing
             .cursor
             .map_or_else(String::new, |Cursor(after)| after),
@@ -81,7 +84,7 @@ pub(super) async fn list(
 }
 
 /// Add a resource
-#[utoipa::path(post, path = "/resources", tag = "resources", request_body = ResourceBody, params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")), responses((status = 201, body = Resource)))]
+#[utoipa::path(post, path = "/resources", tag = "resources", request_body = ResourceBody, params(TakesKey), responses((status = 201, body = Resource)))]
 pub(super) async fn create(
     State(App(app)): State<App>,
     caller: Caller,
@@ -122,7 +125,7 @@ pub(super) async fn show(
 }
 
 /// Change a resource; bookings that stand keep what they have
-#[utoipa::path(patch, path = "/resources/{id}", tag = "resources", request_body = ResourcePatch, params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *")), responses((status = 200, body = Resource)))]
+#[utoipa::path(patch, path = "/resources/{id}", tag = "resources", request_body = ResourcePatch, params(("id" = String, Path), NeedsVersion), responses((status = 200, body = Resource)))]
 pub(super) async fn edit(
     State(App(app)): State<App>,
     caller: Caller,
@@ -145,7 +148,7 @@ pub(super) async fn edit(
 }
 
 /// Delete a resource
-#[utoipa::path(delete, path = "/resources/{id}", tag = "resources", params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *"), Removal), responses((status = 200, body = WentAlong)))]
+#[utoipa::path(delete, path = "/resources/{id}", tag = "resources", params(("id" = String, Path), NeedsVersion, Removal), responses((status = 200, body = WentAlong)))]
 pub(super) async fn remove(
     State(App(app)): State<App>,
     caller: Caller,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use carillon_web::{CorrelationId, Cursor, JsonBody, Page, PathParams, Problem, QueryParams};
@@ -14,11 +15,12 @@ use utoipa_axum::routes;
 
 use super::bookings::{edited_booking, stepped_booking};
 use super::caller::Caller;
-use super::faults::fault_at;
+use super::faults::impossible_at;
 use super::refusals::refused;
-use super::request_key::{IdempotencyKey, once};
+use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::series_body::SeriesBody;
-use super::{App, PageSize};
+use super::texts::CursorText;
+use super::{App, ListSize};
 use crate::changes::{
     CreateSeries, NoPlace, Occurrence, Outcome, ScopedCancelled, ScopedEdited, SeriesCreated,
 };
@@ -26,7 +28,6 @@ use crate::idempotency::Idempotent;
 use crate::record::BookingRecord;
 use crate::rfc3339;
 use crate::series::{Scope, SeriesRecord, occurrences_after, series};
-use crate::status::Step;
 
 /// What this part answers to, and its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -47,7 +48,7 @@ struct Report {
 }
 
 /// Book many times by a rule (RFC 5545), all or as many as have a place
-#[utoipa::path(post, path = "/series", tag = "series", request_body = SeriesBody, params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")), responses((status = 201, body = Report)))]
+#[utoipa::path(post, path = "/series", tag = "series", request_body = SeriesBody, params(TakesKey), responses((status = 201, body = Report)))]
 pub(super) async fn create(
     State(App(app)): State<App>,
     caller: Caller,
@@ -76,7 +77,7 @@ pub(super) async fn create(
             left_out,
         })),
         SeriesCreated::Refused(why) => Err(refused(&resource_id, &user_id, why)),
-        SeriesCreated::OverlapsItself { buffer_minutes } => Err(fault_at(
+        SeriesCreated::OverlapsItself { buffer_minutes } => Err(impossible_at(
             "rule",
             format!(
                 "one occurrence begins before another is over; {resource_id} needs {buffer_minutes} minutes after each"
@@ -130,12 +131,12 @@ fn without_place(no_place: NoPlace) -> Problem {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
-    /// How many items a page has: 50 unless asked, 200 at most.
-    #[param(value_type = Option<u32>, minimum = 1)]
+    /// How many items a page has.
+    #[param(inline)]
     #[serde(default)]
-    limit: PageSize,
+    limit: ListSize,
     /// `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<CursorText>, inline)]
     cursor: Option<Cursor<i64>>,
 }
 
@@ -184,15 +185,21 @@ pub(super) struct Scoped {
     pub(super) scope: Scope,
 }
 
-/// Refuses other steps than calling off: several occurrences are not arrived at together.
-pub(super) fn cancels(step: Step) -> Result<(), Problem> {
-    match step {
-        Step::Cancel => Ok(()),
-        other => Err(Problem::bad_request(format!(
-            "`{}` is for one booking; only `cancel` takes a scope.",
-            other.path()
-        ))
-        .with_code("invalid-query")),
+/// Refuses a query where there is none: several occurrences are not arrived at together, and whoever asks
+/// for that must not believe that they were.
+pub(super) struct NoScope;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoScope {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match parts.uri.query() {
+            None | Some("") => Ok(Self),
+            Some(_) => Err(Problem::bad_request(
+                "This is for one booking and takes no query; only `cancel` and PATCH take a scope.",
+            )
+            .with_code("invalid-query")),
+        }
     }
 }
 
@@ -231,7 +238,7 @@ fn all(bookings: Vec<BookingRecord>) -> Response {
 }
 
 fn no_series(id: &str) -> Problem {
-    Problem::bad_request(format!(
+    Problem::conflict(format!(
         "Booking {id} is of no series; leave `scope` out, or say `scope=this`."
     ))
     .with_code("no-series")

@@ -13,13 +13,15 @@ use utoipa_axum::routes;
 
 use super::bookings::Moment;
 use super::caller::Caller;
-use super::faults::{Faults, fault_at};
+use super::faults::{Faults, impossible_at, is_no_stretch};
+use super::form::Text as _;
 use super::location::created;
-use super::openapi::{page, time};
+use super::openapi::page;
 use super::removal::missing;
-use super::request_key::{IdempotencyKey, once};
+use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::resources::no_resource;
-use super::{App, PageSize};
+use super::texts::{CursorText, Reason, Time};
+use super::{App, ListSize};
 use crate::actor::Role;
 use crate::changes::{Close, Closed, NewClosure, Reopen};
 use crate::error::unread;
@@ -28,9 +30,6 @@ use crate::interval::Interval;
 use crate::queries::{self, ClosureFilter};
 use crate::rfc3339;
 use crate::unavailability::{MAX_CLOSED_MS, Unavailability};
-
-/// Longest reason, in characters.
-const MAX_REASON_CHARS: usize = 500;
 
 /// What this part answers to, and its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -42,30 +41,29 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// The body of `POST` as it comes.
 #[derive(Debug, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({
+    "startTime": "2031-05-06T09:00:00Z", "endTime": "2031-05-07T09:00:00Z", "reason": "New carpets"
+}))]
 pub(super) struct ClosureBody {
-    #[schema(schema_with = time)]
-    start_time: String,
+    start_time: Time,
     /// At most five years later.
-    #[schema(schema_with = time)]
-    end_time: String,
-    /// Why, in one line for those who are affected.
-    reason: String,
+    end_time: Time,
+    reason: Reason,
 }
 
 impl ClosureBody {
     fn checked(&self, resource_id: String) -> Result<NewClosure, Problem> {
         let mut faults = Faults::default();
-        let reason = self.reason.trim();
-        faults.line("reason", reason, MAX_REASON_CHARS);
+        faults.text("reason", &self.reason);
         let start_ms = faults.time("startTime", &self.start_time);
         let end_ms = faults.time("endTime", &self.end_time);
         // Where one is missing, that is a fault already.
         let interval = Interval::new(start_ms.unwrap_or(0), end_ms.unwrap_or(1));
         if let (Some(_), Some(_)) = (start_ms, end_ms) {
             if interval.duration_ms() <= 0 {
-                faults.add("endTime", "it must be later than startTime");
+                faults.impossible("endTime", "it must be later than startTime");
             } else if interval.duration_ms() > MAX_CLOSED_MS {
-                faults.add(
+                faults.impossible(
                     "endTime",
                     "a resource is unavailable for five years at most",
                 );
@@ -75,7 +73,7 @@ impl ClosureBody {
         Ok(NewClosure {
             resource_id,
             interval,
-            reason: reason.to_owned(),
+            reason: self.reason.trimmed(),
         })
     }
 }
@@ -92,7 +90,7 @@ struct ClosedBody {
 }
 
 /// Make a resource unavailable for a time; whose bookings are in it hear of the conflict
-#[utoipa::path(post, path = "/resources/{id}/unavailability", tag = "resources", request_body = ClosureBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")), responses((status = 201, body = ClosedBody)))]
+#[utoipa::path(post, path = "/resources/{id}/unavailability", tag = "unavailability", request_body = ClosureBody, params(("id" = String, Path), TakesKey), responses((status = 201, body = ClosedBody)))]
 pub(super) async fn create(
     State(App(app)): State<App>,
     caller: Caller,
@@ -115,9 +113,9 @@ pub(super) async fn create(
         Closed::Done { closure, affected } => (closure, affected),
         Closed::NoResource => return Err(no_resource(&id)),
         Closed::Over => {
-            return Err(fault_at(
+            return Err(impossible_at(
                 "endTime",
-                "it is over already; choose a time to come".to_owned(),
+                "it is over already; choose a time to come",
             ));
         }
         Closed::TooMany { until_ms } => return Err(too_many(until_ms)),
@@ -150,17 +148,17 @@ fn too_many(until_ms: i64) -> Problem {
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
     /// Only what ends after it.
-    #[param(schema_with = time)]
+    #[param(value_type = Option<Time>, example = "2031-05-06T09:00:00Z")]
     from: Option<Moment>,
     /// Only what begins before it.
-    #[param(schema_with = time)]
+    #[param(value_type = Option<Time>, example = "2031-05-07T09:00:00Z")]
     to: Option<Moment>,
-    /// How many items a page has: 50 unless asked, 200 at most.
-    #[param(value_type = Option<u32>, minimum = 1)]
+    /// How many items a page has.
+    #[param(inline)]
     #[serde(default)]
-    limit: PageSize,
+    limit: ListSize,
     /// `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<CursorText>, inline)]
     cursor: Option<Cursor<(i64, String)>>,
 }
 
@@ -170,7 +168,7 @@ page!(
 );
 
 /// When a resource is unavailable, by start
-#[utoipa::path(get, path = "/resources/{id}/unavailability", tag = "resources", params(("id" = String, Path), Listing), responses((status = 200, body = ClosurePage)))]
+#[utoipa::path(get, path = "/resources/{id}/unavailability", tag = "unavailability", params(("id" = String, Path), Listing), responses((status = 200, body = ClosurePage)))]
 pub(super) async fn list(
     State(App(app)): State<App>,
     _caller: Caller,
@@ -186,7 +184,7 @@ pub(super) async fn list(
     if let (Some(from_ms), Some(to_ms)) = (filter.from_ms, filter.to_ms)
         && from_ms >= to_ms
     {
-        return Err(fault_at("to", "it must be later than `from`".into()));
+        return Err(is_no_stretch());
     }
     known(&app.booking, &id).await?;
     let rows = queries::closures(&app.booking.parts().readers, &filter, listing.limit.rows())
@@ -198,7 +196,7 @@ pub(super) async fn list(
 }
 
 /// One time at which a resource is unavailable
-#[utoipa::path(get, path = "/resources/{id}/unavailability/{uid}", tag = "resources", params(("id" = String, Path), ("uid" = String, Path)), responses((status = 200, body = Unavailability)))]
+#[utoipa::path(get, path = "/resources/{id}/unavailability/{uid}", tag = "unavailability", params(("id" = String, Path), ("uid" = String, Path)), responses((status = 200, body = Unavailability)))]
 pub(super) async fn show(
     State(App(app)): State<App>,
     _caller: Caller,
@@ -214,7 +212,7 @@ pub(super) async fn show(
 /// Make a resource available again
 ///
 /// It is never changed, so there is no version of it that somebody could not have seen.
-#[utoipa::path(delete, path = "/resources/{id}/unavailability/{uid}", tag = "resources", params(("id" = String, Path), ("uid" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/resources/{id}/unavailability/{uid}", tag = "unavailability", params(("id" = String, Path), ("uid" = String, Path)), responses((status = 204)))]
 pub(super) async fn remove(
     State(App(app)): State<App>,
     caller: Caller,

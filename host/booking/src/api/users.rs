@@ -11,13 +11,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::Caller;
-use super::etag::{IfMatch, Versioned};
+use super::etag::{IfMatch, NeedsVersion, Versioned};
 use super::location::created;
 use super::openapi::page;
 use super::profile_body::{UserBody, UserPatch};
 use super::removal::{self, Removal, WentAlong, added, changed};
-use super::request_key::{IdempotencyKey, once};
-use super::{App, PageSize};
+use super::request_key::{IdempotencyKey, TakesKey, once};
+use super::texts::CursorText;
+use super::{App, ListSize};
 use crate::actor::Role;
 use crate::changes::{CreateUser, EditUser, RemoveUser};
 use crate::idempotency::Idempotent;
@@ -36,12 +37,12 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
-    /// How many items a page has: 50 unless asked, 200 at most.
-    #[param(value_type = Option<u32>, minimum = 1)]
+    /// How many items a page has.
+    #[param(inline)]
     #[serde(default)]
-    limit: PageSize,
+    limit: ListSize,
     /// `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<CursorText>, inline)]
     cursor: Option<Cursor<String>>,
 }
 
@@ -70,7 +71,7 @@ pub(super) async fn list(
 }
 
 /// Add a user
-#[utoipa::path(post, path = "/users", tag = "users", request_body = UserBody, params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")), responses((status = 201, body = User)))]
+#[utoipa::path(post, path = "/users", tag = "users", request_body = UserBody, params(TakesKey), responses((status = 201, body = User)))]
 pub(super) async fn create(
     State(App(app)): State<App>,
     caller: Caller,
@@ -113,7 +114,7 @@ pub(super) async fn show(
 }
 
 /// Change a profile
-#[utoipa::path(patch, path = "/users/{id}", tag = "users", request_body = UserPatch, params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *")), responses((status = 200, body = User)))]
+#[utoipa::path(patch, path = "/users/{id}", tag = "users", request_body = UserPatch, params(("id" = String, Path), NeedsVersion), responses((status = 200, body = User)))]
 pub(super) async fn edit(
     State(App(app)): State<App>,
     caller: Caller,
@@ -136,7 +137,7 @@ pub(super) async fn edit(
 }
 
 /// Delete a user
-#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag that was seen, or *"), Removal), responses((status = 200, body = WentAlong)))]
+#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = String, Path), NeedsVersion, Removal), responses((status = 200, body = WentAlong)))]
 pub(super) async fn remove(
     State(App(app)): State<App>,
     caller: Caller,

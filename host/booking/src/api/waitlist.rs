@@ -18,9 +18,10 @@ use super::faults::Faults;
 use super::location::created;
 use super::openapi::page;
 use super::refusals::refused;
-use super::request_key::{IdempotencyKey, once};
+use super::request_key::{IdempotencyKey, TakesKey, once};
+use super::texts::{CursorText, UserId};
 use super::waitlist_body::WaitlistBody;
-use super::{App, PageSize};
+use super::{App, ListSize};
 use crate::changes::{
     AcceptHold, Accepted, EntryAccess, JoinWaitlist, Joined, LeaveAll, LeaveWaitlist, Left, Refused,
 };
@@ -38,7 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Wait for a time that is taken
-#[utoipa::path(post, path = "/waitlist/{resourceId}", tag = "waitlist", request_body = WaitlistBody, params(("resourceId" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "The same key and body are answered the same")), responses((status = 201, body = Standing)))]
+#[utoipa::path(post, path = "/waitlist/{resourceId}", tag = "waitlist", request_body = WaitlistBody, params(("resourceId" = String, Path), TakesKey), responses((status = 201, body = Standing)))]
 pub(super) async fn join(
     State(App(app)): State<App>,
     caller: Caller,
@@ -105,12 +106,12 @@ fn not_joined(resource_id: &str, why: &Joined) -> Problem {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
-    /// How many items a page has: 50 unless asked, 200 at most.
-    #[param(value_type = Option<u32>, minimum = 1)]
+    /// How many items a page has.
+    #[param(inline)]
     #[serde(default)]
-    limit: PageSize,
+    limit: ListSize,
     /// `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<CursorText>, inline)]
     cursor: Option<Cursor<(i64, String)>>,
 }
 
@@ -190,7 +191,7 @@ pub(super) async fn leave(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Leaving {
     /// May be left out by a caller with a token, who leaves for themselves.
-    user_id: Option<String>,
+    user_id: Option<UserId>,
 }
 
 /// How many entries were left.
@@ -209,7 +210,7 @@ pub(super) async fn leave_all(
     correlation: CorrelationId,
 ) -> Result<Json<LeftAll>, Problem> {
     let mut faults = Faults::default();
-    let user_id = user_id(&mut faults, leaving.user_id.as_deref(), &caller)?;
+    let user_id = user_id(&mut faults, leaving.user_id.as_ref(), &caller)?;
     faults.result()?;
     let change = LeaveAll {
         config: Arc::clone(&app.booking.parts().config),

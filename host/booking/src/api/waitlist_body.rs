@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::booking_body::{one, user_id};
 use super::caller::Caller;
 use super::faults::Faults;
-use super::openapi::time;
+use super::form::Text as _;
+use super::texts::{Time, Title, UserId};
 use crate::actor::Role;
 use crate::changes::NewEntry;
 use crate::interval::Interval;
+use crate::whole;
 
 /// The highest priority that anybody may give themselves.
 const MAX_OWN_PRIORITY: i64 = 100;
@@ -20,20 +22,23 @@ const MAX_PRIORITY: i64 = 1_000;
 /// The body of `POST /waitlist/{resourceId}` as it comes.
 #[derive(Debug, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({
+    "userId": "user-2", "title": "Team meeting", "attendeesCount": 4, "priority": 10,
+    "startTime": "2031-05-06T09:00:00Z", "endTime": "2031-05-06T10:00:00Z"
+}))]
 pub(super) struct WaitlistBody {
     /// May be left out by a caller with a token, who waits for themselves.
-    user_id: Option<String>,
-    title: String,
-    #[schema(schema_with = time)]
-    start_time: String,
-    #[schema(schema_with = time)]
-    end_time: String,
-    #[schema(minimum = 1)]
-    #[serde(default = "one")]
+    user_id: Option<UserId>,
+    title: Title,
+    start_time: Time,
+    /// At most 31 days later.
+    end_time: Time,
+    #[schema(minimum = 1, maximum = 100_000)]
+    #[serde(default = "one", deserialize_with = "whole::required")]
     attendees_count: i64,
     /// The higher, the sooner; above 100 for staff to give.
     #[schema(minimum = 0, maximum = 1000)]
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::required")]
     priority: i64,
 }
 
@@ -41,14 +46,13 @@ impl WaitlistBody {
     /// Checks everything that can be checked without the tables.
     pub(super) fn checked(&self, caller: &Caller, resource_id: &str) -> Result<NewEntry, Problem> {
         let mut faults = Faults::default();
-        let user_id = user_id(&mut faults, self.user_id.as_deref(), caller)?;
-        let title = self.title.trim();
-        faults.title(title);
-        faults.people(self.attendees_count);
+        let user_id = user_id(&mut faults, self.user_id.as_ref(), caller)?;
+        faults.text("title", &self.title);
+        faults.people("attendeesCount", self.attendees_count);
         let interval =
             faults.interval(("startTime", &self.start_time), ("endTime", &self.end_time));
         if !(0..=MAX_PRIORITY).contains(&self.priority) {
-            faults.add("priority", format!("it must be from 0 to {MAX_PRIORITY}"));
+            faults.malformed("priority", format!("it must be from 0 to {MAX_PRIORITY}"));
         }
         faults.result()?;
         if self.priority > MAX_OWN_PRIORITY {
@@ -57,7 +61,7 @@ impl WaitlistBody {
         Ok(NewEntry {
             resource_id: resource_id.to_owned(),
             user_id,
-            title: title.to_owned(),
+            title: self.title.trimmed(),
             // It is there where nothing is wrong.
             interval: interval.unwrap_or(Interval::new(0, 0)),
             attendees_count: self.attendees_count,

@@ -18,6 +18,7 @@ pub(crate) struct Occurrence {
     pub(crate) booking_id: Option<String>,
     /// Why it has no place.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = ObstacleIfAny)]
     pub(crate) obstacle: Option<Obstacle>,
     /// The conflict that was told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,6 +48,15 @@ pub(crate) struct Obstacle {
     pub(crate) reason: String,
     /// When it is taken.
     pub(crate) conflicts: Vec<Interval>,
+}
+
+/// An [`Obstacle`] within what has one or has none: then none of its members is there.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code)] // it is described here; serde flattens an `Option`
+struct ObstacleIfAny {
+    code: Option<String>,
+    reason: Option<String>,
+    conflicts: Option<Vec<Interval>>,
 }
 
 impl Obstacle {

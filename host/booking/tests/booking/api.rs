@@ -147,26 +147,41 @@ async fn an_event_carries_the_booking_and_the_correlation_id_of_the_request() {
 #[tokio::test]
 async fn a_wish_that_cannot_be_met_is_refused_with_the_field() {
     let running = Running::new().await;
-    for (field, value, kind, expected) in [
+    for (field, value, status, kind, expected) in [
         (
             "resourceId",
             json!("room-9"),
+            422,
             "unknown-resource",
             "GET /resources",
         ),
-        ("userId", json!("user-9"), "unknown-user", "no user"),
-        ("attendeesCount", json!(9), "over-capacity", "at most 8"),
+        ("userId", json!("user-9"), 422, "unknown-user", "no user"),
+        (
+            "attendeesCount",
+            json!(9),
+            422,
+            "over-capacity",
+            "at most 8",
+        ),
         (
             "endTime",
             json!(time(8)),
-            "invalid-body",
+            422,
+            "impossible-values",
             "later than startTime",
         ),
-        ("startTime", json!(7), "invalid-body", "expected a string"),
+        (
+            "startTime",
+            json!(7),
+            400,
+            "invalid-body",
+            "expected a string",
+        ),
+        ("startTime", json!("soon"), 400, "invalid-body", "RFC 3339"),
     ] {
         let mut wanted = wish(9);
         wanted[field] = value;
-        let problem = running.post("/bookings", &wanted).await.problem(400);
+        let problem = running.post("/bookings", &wanted).await.problem(status);
         assert_eq!(problem["field"], field);
         assert_eq!(problem["type"], format!("urn:carillon:problem:{kind}"));
         assert!(
@@ -231,21 +246,25 @@ async fn lists_come_in_pages_by_start_and_filter_by_resource_and_time() {
 #[tokio::test]
 async fn a_query_that_does_not_fit_is_refused_by_name() {
     let running = Running::new().await;
-    for (query, expected) in [
-        ("from=yesterday", "from"),
-        ("to=2026-08-20T12:00:00+02:00", "%2B"),
-        ("limit=none", "limit"),
-        ("cursor=abc", "cursor"),
-        ("resorce=room-1", "resorce"),
+    for (query, status, expected) in [
+        ("from=yesterday", 400, "from"),
+        ("to=2026-08-20T12:00:00+02:00", 400, "%2B"),
+        ("limit=none", 400, "limit"),
+        ("limit=201", 400, "from 1 to 200"),
+        ("limit=2147483648", 400, "from 1 to 200"),
+        ("cursor=", 400, "cursor"),
+        ("cursor=AAAAAAAAAAAA", 422, "cursor"),
+        ("resorce=room-1", 400, "resorce"),
         (
             "from=2026-08-20T12:00:00Z&to=2026-08-20T12:00:00Z",
+            422,
             "later than",
         ),
     ] {
         let problem = running
             .get(&format!("/bookings?{query}"))
             .await
-            .problem(400);
+            .problem(status);
         assert!(
             problem["detail"].to_string().contains(expected),
             "{problem}"
@@ -320,36 +339,4 @@ async fn health_readiness_and_metrics_answer() {
             .starts_with("text/plain")
     );
     Running::new().await.get("/metrics").await.problem(404);
-}
-
-#[tokio::test]
-async fn the_api_describes_itself_whole_and_can_be_tried() {
-    let running = Running::new().await;
-    let document = running.get("/openapi.json").await.json();
-    let paths = document["paths"].as_object().unwrap();
-    for path in [
-        "/bookings",
-        "/bookings/{id}",
-        "/bookings/{id}/check-in",
-        "/audit/export",
-    ] {
-        assert!(paths.contains_key(path), "{path}");
-    }
-    for (path, operations) in paths {
-        for (method, operation) in operations.as_object().unwrap() {
-            let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
-            assert_eq!(
-                problem["schema"]["$ref"], "#/components/schemas/Problem",
-                "{method} {path}"
-            );
-        }
-    }
-    let booking = &document["components"]["schemas"]["BookingRecord"]["properties"];
-    assert_eq!(booking["startTime"]["format"], "date-time");
-    assert_eq!(booking["version"]["type"], "integer");
-    let body = &document["components"]["schemas"]["BookingBody"];
-    assert_eq!(body["additionalProperties"], false);
-    let page = running.get("/docs/").await;
-    assert_eq!(page.status, StatusCode::OK);
-    assert!(page.text.contains("swagger"), "{}", page.text);
 }

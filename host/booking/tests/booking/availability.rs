@@ -155,11 +155,11 @@ async fn a_year_is_answered_whole_and_no_more_than_a_year_is_asked_for() {
     let answer = running
         .get("/availability?from=2026-08-20T00:00:00Z&to=2027-08-21T00:00:01Z")
         .await;
-    assert_eq!(answer.problem(400)["field"], "to");
+    assert_eq!(answer.problem(422)["field"], "to");
     let answer = running
         .get("/availability?from=2026-08-20T00:00:00Z&to=2026-08-20T00:00:00Z")
         .await;
-    assert_eq!(answer.problem(400)["field"], "to");
+    assert_eq!(answer.problem(422)["field"], "to");
     let answer = running
         .get(&format!("/availability?{DAY}&duration=44641"))
         .await;

@@ -219,7 +219,7 @@ async fn a_series_resolves_the_conflict_that_it_names_and_those_of_its_times() {
     wanted["conflictId"] = conflict;
     let mut stranger = wanted.clone();
     stranger["userId"] = json!("user-3");
-    let unknown = running.post("/series", &stranger).await.problem(400);
+    let unknown = running.post("/series", &stranger).await.problem(422);
     assert_eq!(unknown["type"], "urn:carillon:problem:unknown-conflict");
     let ids = running.series(&wanted).await;
     let events = running.events().await;

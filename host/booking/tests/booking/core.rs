@@ -77,7 +77,7 @@ async fn a_conflict_names_free_times_and_free_rooms_and_the_one_that_is_taken_re
     // It is somebody's own.
     let mut stranger = wanted.clone();
     stranger["userId"] = json!("user-3");
-    let unknown = running.post("/bookings", &stranger).await.problem(400);
+    let unknown = running.post("/bookings", &stranger).await.problem(422);
     assert_eq!(unknown["type"], "urn:carillon:problem:unknown-conflict");
     let id = running.book(&wanted).await;
     assert_eq!(
@@ -98,7 +98,7 @@ async fn a_conflict_names_free_times_and_free_rooms_and_the_one_that_is_taken_re
     assert_eq!(data["resolvedBy"], id);
     // Once only.
     wanted["resourceId"] = json!("room-3");
-    running.post("/bookings", &wanted).await.problem(400);
+    running.post("/bookings", &wanted).await.problem(422);
 }
 
 #[tokio::test]
@@ -196,15 +196,15 @@ async fn a_booking_is_moved_only_to_where_it_is_free() {
     running
         .patch(&id, "*", &json!({ "resourceId": "room-9" }))
         .await
-        .problem(400);
+        .problem(422);
     running
         .patch(&id, "*", &json!({ "attendeesCount": 61 }))
         .await
-        .problem(400);
+        .problem(422);
     running
         .patch(&id, "*", &json!({ "endTime": time(2) }))
         .await
-        .problem(400);
+        .problem(422);
     running
         .patch("nothing", "*", &json!({ "title": "x" }))
         .await

@@ -11,6 +11,7 @@ mod conflicts;
 mod core;
 mod crash;
 mod crowd;
+mod document;
 mod double_booking;
 mod embedded_broker;
 mod feeds;

@@ -82,7 +82,9 @@ async fn the_audit_record_is_read_by_subject_by_actor_and_by_request() {
     assert_eq!(of(&service).len(), 11, "rooms and users of the demo");
     let nothing = running.get("/audit?from=2026-08-20T12:00:01Z").await.json();
     assert_eq!(of(&nothing), Vec::<String>::new());
-    running.get("/audit?booking=a&user=b").await.problem(400);
+    let problem = running.get("/audit?resource=a&user=b").await.problem(422);
+    assert_eq!(problem["field"], "user");
+    running.get("/audit?format=csv").await.problem(400);
     running.get("/audit?who=a").await.problem(400);
 }
 
@@ -171,16 +173,18 @@ async fn figures_say_how_the_place_was_used() {
         summary["conflicts"],
         json!({ "detected": 1, "resolved": 0 })
     );
-    for odd in [
-        "from=2026-08-20T00:00:00Z",
-        "from=2026-08-20T00:00:00Z&to=2026-08-20T00:00:00Z",
-        "from=2026-08-20T00:00:00Z&to=2028-08-20T00:00:00Z",
+    for (odd, status) in [
+        ("from=2026-08-20T00:00:00Z", 400),
+        ("from=2026-08-20T00:00:00Z&to=2026-08-20T00:00:00Z", 422),
+        ("from=2026-08-20T00:00:00Z&to=2028-08-20T00:00:00Z", 422),
     ] {
-        running
-            .get(&format!("/analytics/usage?{odd}"))
-            .await
-            .problem(400);
+        for figures in ["usage", "summary"] {
+            let path = format!("/analytics/{figures}?{odd}");
+            running.get(&path).await.problem(status);
+        }
     }
+    let odd = format!("/analytics/summary?{all}&kind=room");
+    running.get(&odd).await.problem(400);
 }
 
 #[tokio::test]

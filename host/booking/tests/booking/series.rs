@@ -178,7 +178,7 @@ async fn a_time_that_the_clocks_leave_out_is_left_out_and_one_that_comes_twice_i
     let problem = running
         .post("/series", &nights("2027-03-28"))
         .await
-        .problem(400);
+        .problem(422);
     assert_eq!(problem["field"], "startTime");
     let report = running.post("/series", &nights("2026-10-24")).await.json();
     assert_eq!(
@@ -281,10 +281,16 @@ async fn a_series_that_cannot_be_is_refused_by_field() {
         (
             "rule",
             json!("FREQ=WEEKLY;BYDAY=MO"),
-            "invalid-body",
+            "impossible-values",
             "add COUNT",
         ),
-        ("rule", json!("FREQ=DAILY;COUNT=400"), "invalid-body", "366"),
+        (
+            "rule",
+            json!("FREQ=DAILY;COUNT=400"),
+            "impossible-values",
+            "366",
+        ),
+        ("rule", json!(""), "invalid-body", "empty"),
         (
             "startTime",
             json!("2026-10-12T09:00:00Z"),
@@ -294,16 +300,27 @@ async fn a_series_that_cannot_be_is_refused_by_field() {
         (
             "endTime",
             json!("2026-10-12T09:00:00"),
-            "invalid-body",
+            "impossible-values",
             "later than startTime",
         ),
         (
             "endTime",
             json!("2026-12-12T09:00:00"),
-            "invalid-body",
+            "impossible-values",
             "31 days",
         ),
-        ("timeZone", json!("Mars/Olympus"), "invalid-body", "IANA"),
+        (
+            "endTime",
+            json!("2026-11-31T09:00:00"),
+            "impossible-values",
+            "no such day",
+        ),
+        (
+            "timeZone",
+            json!("Mars/Olympus"),
+            "impossible-values",
+            "IANA",
+        ),
         ("attendeesCount", json!(9), "over-capacity", "8"),
         ("resourceId", json!("room-9"), "unknown-resource", "room-9"),
         ("userId", json!("user-9"), "unknown-user", "user-9"),
@@ -311,7 +328,8 @@ async fn a_series_that_cannot_be_is_refused_by_field() {
     ] {
         let mut body = mondays("2026-10-12", "Europe/Berlin", "refuse");
         body[field] = value;
-        let problem = running.post("/series", &body).await.problem(400);
+        let status = if code == "invalid-body" { 400 } else { 422 };
+        let problem = running.post("/series", &body).await.problem(status);
         assert_eq!(problem["type"], format!("urn:carillon:problem:{code}"));
         assert_eq!(problem["field"], field);
         assert!(
@@ -321,7 +339,7 @@ async fn a_series_that_cannot_be_is_refused_by_field() {
     }
     let mut long = mondays("2026-10-12", "Europe/Berlin", "skip");
     long["endTime"] = json!("2026-10-20T10:00:00");
-    let problem = running.post("/series", &long).await.problem(400);
+    let problem = running.post("/series", &long).await.problem(422);
     assert!(
         problem["detail"]
             .to_string()

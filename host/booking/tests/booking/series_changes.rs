@@ -279,9 +279,9 @@ async fn a_scope_needs_a_series_a_version_and_a_change_that_can_be_for_several()
         .await
         .problem(404);
     for (patch, status) in [
-        (json!({ "resourceId": "room-9" }), 400),
-        (json!({ "attendeesCount": 9 }), 400),
-        (json!({ "endTime": "2026-10-12T06:00:00Z" }), 400),
+        (json!({ "resourceId": "room-9" }), 422),
+        (json!({ "attendeesCount": 9 }), 422),
+        (json!({ "endTime": "2026-10-12T06:00:00Z" }), 422),
     ] {
         running
             .patch_scope(&ids[0], "all", "*", &patch)
@@ -297,12 +297,12 @@ async fn a_scope_needs_a_series_a_version_and_a_change_that_can_be_for_several()
     let problem = running
         .patch_scope(&alone, "all", "*", &title)
         .await
-        .problem(400);
+        .problem(409);
     assert_eq!(problem["type"], "urn:carillon:problem:no-series");
     running
         .step(&alone, "cancel?scope=following")
         .await
-        .problem(400);
+        .problem(409);
     assert_eq!(running.each(&ids, "version").await, [1, 1, 1, 1]);
     // Alone it is as ever.
     let this = running.patch_scope(&ids[0], "this", "\"1\"", &title).await;

@@ -248,7 +248,7 @@ async fn nothing_is_moved_on_a_resource_that_is_gone() {
     let removed = running.send(request).await;
     assert!(removed.status.is_success(), "{}", removed.text);
     let later = json!({ "startTime": time(33), "endTime": time(34) });
-    let problem = running.patch(&id, "*", &later).await.problem(400);
+    let problem = running.patch(&id, "*", &later).await.problem(422);
     assert_eq!(problem["type"], "urn:carillon:problem:unknown-resource");
 }
 

@@ -227,7 +227,7 @@ async fn they_are_listed_by_time_in_pages() {
     running
         .get(&format!("{PATH}?from={}&to={}", time(12), time(12)))
         .await
-        .problem(400);
+        .problem(422);
     running
         .get("/resources/room-9/unavailability")
         .await
@@ -251,16 +251,16 @@ async fn they_are_listed_by_time_in_pages() {
 #[tokio::test]
 async fn a_time_that_makes_no_sense_is_refused_by_field() {
     let running = Running::new().await;
-    for (field, value, expected) in [
-        ("startTime", json!("soon"), "RFC 3339"),
-        ("endTime", json!(time(9)), "later than startTime"),
-        ("endTime", json!("2031-09-01T00:00:00Z"), "five years"),
-        ("reason", json!("  "), "empty"),
-        ("reason", json!("r".repeat(501)), "500"),
+    for (field, value, status, expected) in [
+        ("startTime", json!("soon"), 400, "RFC 3339"),
+        ("endTime", json!(time(9)), 422, "later than startTime"),
+        ("endTime", json!("2031-09-01T00:00:00Z"), 422, "five years"),
+        ("reason", json!("  "), 400, "empty"),
+        ("reason", json!("r".repeat(501)), 400, "500"),
     ] {
         let mut body = closure(9, 14);
         body[field] = value;
-        let problem = running.post(PATH, &body).await.problem(400);
+        let problem = running.post(PATH, &body).await.problem(status);
         assert_eq!(problem["field"], field);
         assert!(
             problem["detail"].as_str().unwrap().contains(expected),
@@ -271,7 +271,7 @@ async fn a_time_that_makes_no_sense_is_refused_by_field() {
     over["startTime"] = json!("2026-08-18T10:00:00Z");
     over["endTime"] = json!("2026-08-19T10:00:00Z");
     assert_eq!(
-        running.post(PATH, &over).await.problem(400)["field"],
+        running.post(PATH, &over).await.problem(422)["field"],
         "endTime"
     );
     let years =

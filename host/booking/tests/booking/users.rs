@@ -68,21 +68,24 @@ async fn the_same_key_makes_one_user() {
 #[tokio::test]
 async fn every_wrong_field_of_a_user_is_named() {
     let running = Running::new().await;
-    for (field, value, expected) in [
-        ("email", json!("hana"), "ada@example.com"),
+    let long = format!("{}@example.com", "h".repeat(65));
+    for (field, value, status, expected) in [
+        ("email", json!("hana"), 400, "ada@example.com"),
         (
             "email",
             json!("hana@example.com\r\nBcc: x@y.z"),
+            400,
             "ada@example.com",
         ),
-        ("displayName", json!(""), "empty"),
-        ("displayName", json!("a\tb"), "control"),
-        ("timeZone", json!("Prague"), "IANA"),
-        ("locale", json!("cs_CZ"), "BCP 47"),
+        ("email", json!(long), 422, "64 bytes"),
+        ("displayName", json!(""), 400, "empty"),
+        ("displayName", json!("a\tb"), 400, "control"),
+        ("timeZone", json!("Prague"), 422, "IANA"),
+        ("locale", json!("cs_CZ"), 400, "BCP 47"),
     ] {
         let mut body = hana();
         body[field] = value.clone();
-        let problem = running.post("/users", &body).await.problem(400);
+        let problem = running.post("/users", &body).await.problem(status);
         assert_eq!(problem["field"], field);
         assert!(
             problem["detail"].as_str().unwrap().contains(expected),
@@ -90,7 +93,7 @@ async fn every_wrong_field_of_a_user_is_named() {
         );
         let patch = json!({ field: value });
         let problem = running.ask("PATCH", "/users/user-1", "*", &patch).await;
-        assert_eq!(problem.problem(400)["field"], field);
+        assert_eq!(problem.problem(status)["field"], field);
     }
     let mut body = hana();
     body["email"] = json!("?");
@@ -187,7 +190,7 @@ async fn a_user_is_deleted_with_their_bookings_to_come_and_nobody_elses() {
     let kept = running.get(&format!("/bookings/{others}")).await.json();
     assert_eq!(kept["status"], "confirmed");
     running.get(path).await.problem(404);
-    running.post("/bookings", &wish(15)).await.problem(400);
+    running.post("/bookings", &wish(15)).await.problem(422);
     let mut same = hana();
     same["id"] = json!("user-1");
     assert_eq!(

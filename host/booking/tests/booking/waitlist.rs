@@ -308,7 +308,7 @@ async fn who_leaves_altogether_is_given_nothing_on_the_way() {
         running.join(&wait(3, 9)).await,
     ];
     running.step(&standing, "cancel").await;
-    running.leave("/waitlist/room-1").await.problem(400);
+    running.leave("/waitlist/room-1").await.problem(422);
     let left = running.leave("/waitlist/room-1?userId=user-2").await;
     assert_eq!(left.json(), json!({ "removed": 2 }));
     let entries: Vec<&String> = paths.iter().collect();
@@ -343,25 +343,25 @@ async fn nobody_waits_for_what_is_free_forbidden_or_waited_for_already() {
     assert!(own.ends_with(again["entryId"].as_str().unwrap()));
     let mut crowd = wait(3, 9);
     crowd["attendeesCount"] = json!(9);
-    assert_eq!(refused(room, &crowd, 400).await, kind("over-capacity"));
+    assert_eq!(refused(room, &crowd, 422).await, kind("over-capacity"));
     let mut unknown = wait(3, 9);
     unknown["userId"] = json!("user-9");
-    assert_eq!(refused(room, &unknown, 400).await, kind("unknown-user"));
+    assert_eq!(refused(room, &unknown, 422).await, kind("unknown-user"));
     assert_eq!(
         refused("/waitlist/room-9", &wait(3, 9), 404).await,
         kind("unknown-resource")
     );
-    for (field, value) in [
-        ("priority", json!(-1)),
-        ("priority", json!(1001)),
-        ("priority", json!(1.5)),
-        ("title", json!("")),
-        ("endTime", json!(time(8))),
-        ("colour", json!("red")),
+    for (field, value, status) in [
+        ("priority", json!(-1), 400),
+        ("priority", json!(1001), 400),
+        ("priority", json!(1.5), 400),
+        ("title", json!(""), 400),
+        ("endTime", json!(time(8)), 422),
+        ("colour", json!("red"), 400),
     ] {
         let mut odd = wait(3, 9);
         odd[field] = value;
-        let problem = running.post(room, &odd).await.problem(400);
+        let problem = running.post(room, &odd).await.problem(status);
         assert!(problem["detail"].to_string().contains(field), "{problem}");
     }
     // Not even for what is held for oneself, nor for what has begun or breaks a rule.

@@ -191,7 +191,7 @@ impl SettingChange {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LogsOptions {
     /// How many of the last lines.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) tail: u32,
     /// Go on with what is logged from now on, until the host ends.
     #[arg(short, long)]

@@ -22,10 +22,13 @@ const IS_DUE = {
 const path = (item) => `/bookings/${encodeURIComponent(item.id)}`;
 
 export const loadBookings = newestOnly(
-  () => booking(`/bookings?limit=200&from=${new Date(Date.now() - 24 * 3600 * 1000).toISOString()}`),
+  () => {
+    const since = new Date(Date.now() - 24 * 3600 * 1000).toISOString();
+    return booking(`/bookings?limit=200&user=${encodeURIComponent(session.user)}&from=${since}`);
+  },
   (page) => {
     // What is or was only held stands in the waitlist.
-    const own = page.items.filter((item) => item.userId === session.user && !NOT_BOOKED.includes(item.status));
+    const own = page.items.filter((item) => !NOT_BOOKED.includes(item.status));
     own.sort((a, b) => b.createdAt.localeCompare(a.createdAt));
     fillList(byId("bookings"), own.map(bookingItem), byId("no-bookings"));
   },

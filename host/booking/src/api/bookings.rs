@@ -16,7 +16,7 @@ use super::caller::Caller;
 use super::etag::{IfMatch, NeedsVersion, TakesVersion, Versioned, other_version};
 use super::faults::{impossible_at, is_no_stretch};
 use super::openapi::page;
-use super::refusals::{impossible, is_final, is_inside, no_booking, refused};
+use super::refusals::{impossible, is_final, is_inside, no_booking, refused, refused_change};
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::series::{NoScope, Scoped, scoped_cancelled, scoped_edited};
 use super::texts::{CursorText, Time};
@@ -121,7 +121,6 @@ pub(super) async fn edit(
     JsonBody(patch): JsonBody<BookingPatch>,
 ) -> Result<Response, Problem> {
     let edit = patch.checked()?;
-    let resource_id = edit.resource_id.clone();
     if scope != Scope::This {
         let change = EditScoped {
             config: Arc::clone(&app.booking.parts().config),
@@ -134,7 +133,7 @@ pub(super) async fn edit(
             edit,
         };
         let edited = app.booking.parts().writer.write(change).await?;
-        return scoped_edited(&id, resource_id.as_deref(), edited);
+        return scoped_edited(&id, edited);
     }
     let change = EditBooking {
         config: Arc::clone(&app.booking.parts().config),
@@ -146,19 +145,15 @@ pub(super) async fn edit(
         edit,
     };
     let edited = app.booking.parts().writer.write(change).await?;
-    let booking = edited_booking(&id, resource_id.as_deref(), edited)?;
+    let booking = edited_booking(&id, edited)?;
     Ok(versioned(booking).into_response())
 }
 
 /// The booking as it is now, or why it is as it was.
-pub(super) fn edited_booking(
-    id: &str,
-    resource_id: Option<&str>,
-    edited: Edited,
-) -> Result<BookingRecord, Problem> {
+pub(super) fn edited_booking(id: &str, edited: Edited) -> Result<BookingRecord, Problem> {
     match edited {
         Edited::Booking(booking) => Ok(booking),
-        Edited::Refused(why) => Err(refused(resource_id.unwrap_or("the resource"), "", why)),
+        Edited::Refused(booking, why) => Err(refused_change(&booking, why)),
         Edited::Final(status) => Err(is_final(id, status)),
         Edited::Inside => Err(is_inside(id)),
         Edited::Times(reason) => Err(impossible_at("endTime", reason)),
@@ -282,6 +277,8 @@ impl<'de> Deserialize<'de> for Moment {
 pub(super) struct Listing {
     /// Only those of this resource.
     resource: Option<String>,
+    /// Only those of this user; whoever is no staff sees their own alone.
+    user: Option<String>,
     /// Only those that end after it.
     #[param(value_type = Option<Time>, example = "2031-05-06T09:00:00Z")]
     from: Option<Moment>,
@@ -319,9 +316,14 @@ pub(super) async fn list(
     caller: Caller,
     QueryParams(listing): QueryParams<Listing>,
 ) -> Result<Json<Page<BookingRecord>>, Problem> {
+    if let Some(user_id) = &listing.user
+        && !caller.may_act_for(user_id)
+    {
+        caller.needs(Role::Staff, "Another user's bookings")?;
+    }
     let filter = BookingFilter {
         resource_id: listing.resource,
-        user_id: caller.only_user().map(str::to_owned),
+        user_id: listing.user.or(caller.only_user().map(str::to_owned)),
         from_ms: listing.from.map(|Moment(from_ms)| from_ms),
         to_ms: listing.to.map(|Moment(to_ms)| to_ms),
         after: listing.cursor.map(|Cursor(after)| after),

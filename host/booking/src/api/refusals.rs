@@ -4,6 +4,7 @@ use carillon_web::Problem;
 
 use super::faults::impossible_at;
 use crate::changes::{Refused, Taken};
+use crate::record::BookingRecord;
 use crate::rfc3339;
 use crate::status::{Refusal, Status};
 
@@ -36,12 +37,22 @@ pub(super) fn refused(resource_id: &str, user_id: &str, why: Refused) -> Problem
         .with_title("Against the rules of the resource")
         .with("rule", broken.code)
         .with("resourceId", resource_id),
-        Refused::Taken(taken) => conflict(resource_id, &taken),
+        Refused::Taken(taken) => conflict(resource_id, &taken, ", and send its conflictId along"),
+    }
+}
+
+/// Why a booking was not moved to where `booking` would be.
+pub(super) fn refused_change(booking: &BookingRecord, why: Refused) -> Problem {
+    match why {
+        // A change names no conflict: its booking is known.
+        Refused::Taken(taken) => conflict(&booking.resource_id, &taken, ""),
+        other => refused(&booking.resource_id, &booking.user_id, other),
     }
 }
 
 /// Names the times that are taken, and nothing of whose they are, and what could be booked instead.
-fn conflict(resource_id: &str, taken: &Taken) -> Problem {
+/// `how` says what to do with an alternative.
+fn conflict(resource_id: &str, taken: &Taken, how: &str) -> Problem {
     let times: Vec<String> = taken
         .intervals
         .iter()
@@ -51,8 +62,8 @@ fn conflict(resource_id: &str, taken: &Taken) -> Problem {
         })
         .collect();
     let advice = match taken.alternatives.is_empty() {
-        true => "Choose another time or another resource, or wait with POST /waitlist",
-        false => "Choose one of the alternatives, and send its conflictId along",
+        true => "Choose another time or another resource, or wait with POST /waitlist".to_owned(),
+        false => format!("Choose one of the alternatives{how}"),
     };
     Problem::conflict(format!(
         "{} cannot be booked: {} ({}). {advice}.",

@@ -204,18 +204,12 @@ impl<S: Send + Sync> FromRequestParts<S> for NoScope {
 }
 
 /// What `PATCH /bookings/{id}?scope=` answers.
-pub(super) fn scoped_edited(
-    id: &str,
-    resource_id: Option<&str>,
-    edited: ScopedEdited,
-) -> Result<Response, Problem> {
+pub(super) fn scoped_edited(id: &str, edited: ScopedEdited) -> Result<Response, Problem> {
     match edited {
         ScopedEdited::Bookings(bookings) => Ok(all(bookings)),
         ScopedEdited::NoPlace(no_place) => Err(without_place(no_place)),
         ScopedEdited::NoSeries => Err(no_series(id)),
-        ScopedEdited::Refused(why) => {
-            edited_booking(id, resource_id, why).map(|booking| all(vec![booking]))
-        }
+        ScopedEdited::Refused(why) => edited_booking(id, why).map(|booking| all(vec![booking])),
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) struct EditBooking {
 pub(crate) enum Edited {
     /// The booking as it is now.
     Booking(BookingRecord),
-    /// It is as it was.
-    Refused(Refused),
+    /// It is as it was; this is how it was to be.
+    Refused(Box<BookingRecord>, Refused),
     /// A booking that has ended, or is only held, is not changed.
     Final(Status),
     /// Its people are there: it stays where it is, and keeps its start.
@@ -93,6 +93,10 @@ pub(super) enum Attempt {
 }
 
 impl Attempt {
+    fn against(why: Refused, booking: BookingRecord) -> Self {
+        Self::refused(Edited::Refused(Box::new(booking.clone()), why), booking)
+    }
+
     fn refused(why: Edited, booking: BookingRecord) -> Self {
         let booking = Box::new(booking);
         Self::Refused { why, booking }
@@ -129,7 +133,7 @@ impl Work<'_> {
             Attempt::NoPlace(no_place) => {
                 let (booking, resource, placed) = *no_place;
                 let taken = self.taken(&booking, &resource, placed).await?;
-                Ok(Edited::Refused(Refused::Taken(taken)))
+                Ok(Edited::Refused(Box::new(booking), Refused::Taken(taken)))
             }
         }
     }
@@ -153,8 +157,11 @@ impl Work<'_> {
                 match queries::resource(&mut *self.connection, id).await? {
                     Some(other) => other,
                     None => {
-                        let why = Edited::Refused(Refused::NoResource);
-                        return Ok(Attempt::refused(why, before));
+                        let booking = BookingRecord {
+                            resource_id: id.clone(),
+                            ..before
+                        };
+                        return Ok(Attempt::against(Refused::NoResource, booking));
                     }
                 }
             }
@@ -180,10 +187,10 @@ impl Work<'_> {
             return Ok(Attempt::refused(Edited::Inside, booking));
         }
         if is_moved && let Some(gone) = self.gone(&booking).await? {
-            return Ok(Attempt::refused(Edited::Refused(gone), booking));
+            return Ok(Attempt::against(gone, booking));
         }
         if let Err(refused) = self.check_change(&resource, &before, &booking) {
-            return Ok(Attempt::refused(Edited::Refused(refused), booking));
+            return Ok(Attempt::against(refused, booking));
         }
         if is_elsewhere {
             // Who moves to another resource asks for its approval, too.

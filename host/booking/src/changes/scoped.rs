@@ -195,7 +195,7 @@ impl Work<'_> {
                 }
             }
             Attempt::Refused {
-                why: Edited::Refused(Refused::Rule(broken)),
+                why: Edited::Refused(_, Refused::Rule(broken)),
                 booking,
             } => {
                 let obstacle = Obstacle::of_rule(broken);

@@ -285,3 +285,29 @@ async fn the_record_names_who_did_it_with_their_role() {
         1
     );
 }
+
+#[tokio::test]
+async fn bookings_are_listed_by_user_for_who_may_see_them() {
+    let running = with_tokens(BookingConfig::default()).await;
+    for (user, hour) in [("user-1", 9), ("user-2", 10), ("user-2", 11)] {
+        running.pending_of(user, hour).await;
+    }
+    let nothing = json!({});
+    for (role, query, count) in [
+        (Role::User, "", 1),
+        (Role::User, "?user=user-1", 1),
+        (Role::Staff, "?user=user-2", 2),
+        (Role::Staff, "?user=user-3", 0),
+        (Role::Staff, "", 3),
+    ] {
+        let path = format!("/bookings{query}");
+        let page = running.by(role, "GET", &path, &nothing).await.json();
+        let items = page["items"].as_array().unwrap();
+        assert_eq!(items.len(), count, "{role:?} {path}");
+    }
+    let path = "/bookings?user=user-2";
+    running
+        .by(Role::User, "GET", path, &nothing)
+        .await
+        .problem(403);
+}

@@ -237,6 +237,21 @@ async fn a_new_title_takes_no_more_time_though_the_buffer_has_grown() {
 }
 
 #[tokio::test]
+async fn a_change_that_meets_another_booking_names_the_resource_and_no_conflict_to_send_along() {
+    let running = Running::new().await;
+    let id = running.book(&wish(9)).await;
+    running.book(&wish(10)).await;
+    let longer = json!({ "endTime": time(11) });
+    let problem = running.patch(&id, "*", &longer).await.problem(409);
+    assert_eq!(problem["resourceId"], "room-1");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.ends_with("Choose one of the alternatives."),
+        "{detail}"
+    );
+}
+
+#[tokio::test]
 async fn nothing_is_moved_on_a_resource_that_is_gone() {
     let running = Running::new().await;
     let id = running.book(&wish(9)).await;
@@ -250,6 +265,8 @@ async fn nothing_is_moved_on_a_resource_that_is_gone() {
     let later = json!({ "startTime": time(33), "endTime": time(34) });
     let problem = running.patch(&id, "*", &later).await.problem(422);
     assert_eq!(problem["type"], "urn:carillon:problem:unknown-resource");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("no resource \"room-1\""), "{detail}");
 }
 
 #[tokio::test]

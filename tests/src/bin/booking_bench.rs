@@ -66,7 +66,11 @@ async fn main() -> Result<()> {
     for (what, query, days) in [
         ("one resource over a year", "&resource=bench-00", 365),
         ("50 resources over a week", "&kind=bench&limit=50", 7),
-        ("50 resources over a year", "&kind=bench&limit=50", 365),
+        (
+            "50 resources over a year, the first page",
+            "&kind=bench&limit=50",
+            365,
+        ),
     ] {
         let (times, bytes) = availability(&api, query, days).await?;
         table.add(

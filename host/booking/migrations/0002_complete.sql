@@ -168,7 +168,7 @@ END;
 CREATE TRIGGER bookings_update_available
 BEFORE UPDATE OF resource_id, start_ms, end_ms ON bookings
 WHEN NEW.blocked_until_ms IS NOT NULL
- AND (NEW.resource_id <> OLD.resource_id OR NEW.start_ms <> OLD.start_ms OR NEW.end_ms > OLD.end_ms)
+ AND (NEW.resource_id <> OLD.resource_id OR NEW.start_ms < OLD.start_ms OR NEW.end_ms > OLD.end_ms)
 BEGIN
     SELECT RAISE(ABORT, 'resource-unavailable')
     WHERE EXISTS (

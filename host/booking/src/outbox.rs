@@ -243,9 +243,10 @@ impl Change for Prune {
     async fn apply(
         &self,
         connection: &mut SqliteConnection,
-        _now_ms: i64,
+        now_ms: i64,
     ) -> Result<Pruned, WriteError> {
-        let latest_ms = latest_ms(&mut *connection).await?;
+        // Not by what a clock that was ahead has dated.
+        let latest_ms = latest_ms(&mut *connection).await?.min(now_ms);
         let before_ms = latest_ms.saturating_sub(self.window_ms);
         let Some(end_seq) = step_end(connection, self.after_seq).await? else {
             return Ok(Pruned {

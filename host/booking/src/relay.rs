@@ -253,7 +253,9 @@ impl<S: RecordSink> Relay<S> {
             Err(error) => return self.outbox_failed("reading the outbox", &error),
         };
         self.pass.is_at_end = rows.len() < room;
-        if self.pass.is_at_end && self.pass.leaves_nothing_out() {
+        // Only once the log has everything: what fails each time would be tried without a pause
+        // otherwise, since a pass begins with nothing left out.
+        if rows.is_empty() && self.flight.is_empty() && self.pass.leaves_nothing_out() {
             self.pause.reset();
         }
         for row in rows {

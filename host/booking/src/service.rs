@@ -45,8 +45,18 @@ pub(crate) struct Parts {
     pub(crate) window: Mutex<()>,
     /// This service among those that share the database.
     pub(crate) node: String,
-    /// Since when it is open, in milliseconds since the epoch.
-    pub(crate) open_since_ms: i64,
+    opened_ms: i64,
+}
+
+impl Parts {
+    /// Since when people can check in here, in milliseconds since the epoch; always, where it was
+    /// opened by a clock that was ahead.
+    pub(crate) fn open_since_ms(&self, now_ms: i64) -> i64 {
+        match self.opened_ms <= now_ms {
+            true => self.opened_ms,
+            false => 0,
+        }
+    }
 }
 
 impl Booking {
@@ -81,7 +91,7 @@ impl Booking {
         let connection = open_writer(&path).await?;
         let readers = open_readers(&path).await?;
         let latest_ms = outbox::latest_ms(&readers).await?;
-        let open_since_ms = clock.now_ms();
+        let opened_ms = clock.now_ms();
         Ok(Self(Arc::new(Parts {
             config: Arc::new(config),
             clock: clock.clone(),
@@ -89,7 +99,7 @@ impl Booking {
             readers,
             window: Mutex::new(()),
             node: uuid::Uuid::now_v7().to_string(),
-            open_since_ms,
+            opened_ms,
         })))
     }
 

@@ -189,7 +189,7 @@ const MISSED: &str = "
       AND booking.resource_id = resource.id AND booking.status = 'confirmed'
       AND booking.start_ms <= ?2 - resource.grace_ms
       AND booking.start_ms > ?2 - ?3 - ?4
-      AND booking.end_ms > ?2 - ?3
+      AND booking.end_ms > max(?2 - ?3, ?5)
       AND max(booking.updated_ms, ?5) <= ?2 - resource.grace_ms
     LIMIT ?6";
 
@@ -284,9 +284,11 @@ impl Booking {
     async fn sweep_kind(&self, kind: Kind, swept: &mut Swept) -> Result<(), BookingError> {
         let parts = self.parts();
         for _ in 0..ROUNDS {
+            let now_ms = parts.clock.now_ms();
+            let open_since_ms = parts.open_since_ms(now_ms);
             let times = Times {
-                now_ms: parts.clock.now_ms(),
-                open_since_ms: parts.open_since_ms,
+                now_ms,
+                open_since_ms,
             };
             let due = kind.due(&parts.readers, &parts.config, times).await?;
             if due.is_empty() {
@@ -296,7 +298,7 @@ impl Booking {
                 parts.writer.write(Chore {
                     config: Arc::clone(&parts.config),
                     node: parts.node.clone(),
-                    open_since_ms: parts.open_since_ms,
+                    open_since_ms,
                     due,
                 })
             });

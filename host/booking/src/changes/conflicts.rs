@@ -177,7 +177,8 @@ impl Work<'_> {
         given_up: &mut GivenUp,
     ) -> Result<(), WriteError> {
         let before = queries::booking(&mut *self.connection, &conflict.booking_id).await?;
-        let Some(before) = before else {
+        // What is over has had its time.
+        let Some(before) = before.filter(|before| before.end_ms > self.now_ms) else {
             return Ok(());
         };
         let step = match before.status {

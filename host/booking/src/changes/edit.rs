@@ -173,7 +173,12 @@ impl Work<'_> {
         let is_moved = is_elsewhere || booking.interval() != before.interval();
         // What the resource needs afterwards is that of the day on which the time was taken.
         if is_moved {
-            booking.blocked_until_ms = Some(resource.rules.blocked_until_ms(booking.end_ms));
+            let until_ms = resource.rules.blocked_until_ms(booking.end_ms);
+            // Who gives time back takes none for it, though the buffer may have grown.
+            let bound_ms = before
+                .blocked_until_ms
+                .filter(|_| !is_elsewhere && before.interval().contains(booking.interval()));
+            booking.blocked_until_ms = Some(bound_ms.map_or(until_ms, |had| until_ms.min(had)));
         }
         if let Err(reason) = times(&booking) {
             return Ok(Attempt::refused(Edited::Times(reason), booking));

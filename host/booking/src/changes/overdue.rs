@@ -176,7 +176,10 @@ impl Work<'_> {
         let Some(minutes) = grace_minutes(self.config, &resource) else {
             return Ok(false);
         };
-        if missed_ms(&booking, minutes, open_since_ms) > self.now_ms {
+        // Who could not check in all the while was not missed.
+        if booking.end_ms <= open_since_ms
+            || missed_ms(&booking, minutes, open_since_ms) > self.now_ms
+        {
             return Ok(false);
         }
         let reason = format!("nobody checked in within {minutes} minutes of its start");

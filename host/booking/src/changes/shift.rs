@@ -45,7 +45,12 @@ impl Shift {
         edit: &BookingEdit,
     ) -> Result<BookingEdit, &'static str> {
         let Some((shift, growth_ms)) = self.by else {
-            return Ok(edit.clone());
+            // The times that came along are those of the one that is named.
+            return Ok(BookingEdit {
+                start_ms: None,
+                end_ms: None,
+                ..edit.clone()
+            });
         };
         let start_ms = || {
             let local = wall_clock(&self.zone, member.start_ms)?;

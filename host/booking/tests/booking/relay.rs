@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use carillon_booking::{Booking, RelaySettings};
@@ -431,4 +431,31 @@ async fn rows_beyond_the_window_are_removed_only_once_they_are_sent() {
     relay.stop().await;
     assert_eq!(log.len(), 12);
     assert_eq!(running.kinds().await, ["booking.created"]);
+}
+
+#[tokio::test]
+async fn what_is_refused_each_time_is_tried_ever_less_often() {
+    let running = Running::new().await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&tries);
+    let log = FaultyLog::new(move |record| match record.topic.as_str() {
+        "booking-events" => {
+            seen.fetch_add(1, Ordering::SeqCst);
+            Fate::Refused
+        }
+        _ => Fate::Taken,
+    });
+    let settings = RelaySettings {
+        first_pause: Duration::from_millis(2),
+        longest_pause: Duration::from_secs(60),
+        ..RunningRelay::settings()
+    };
+    running.book(&wish(9)).await;
+    let relay = RunningRelay::start_with(&running.booking, &log, settings);
+    // Pauses that double from two milliseconds leave room for ten tries in two seconds; a slow machine
+    // makes fewer.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let tried = tries.load(Ordering::SeqCst);
+    relay.stop().await;
+    assert!((2..=14).contains(&tried), "{tried} tries");
 }

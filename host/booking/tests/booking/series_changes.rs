@@ -308,3 +308,18 @@ async fn a_scope_needs_a_series_a_version_and_a_change_that_can_be_for_several()
     let this = running.patch_scope(&ids[0], "this", "\"1\"", &title).await;
     assert_eq!(this.headers["etag"], "\"2\"");
 }
+
+#[tokio::test]
+async fn a_whole_form_sent_back_with_another_title_changes_the_title_of_all_and_no_time() {
+    let running = Running::new().await;
+    let ids = running.four_mondays().await;
+    let starts = running.each(&ids, "startTime").await;
+    let named = running.get(&format!("/bookings/{}", ids[0])).await.json();
+    let form = json!({
+        "title": "Renamed", "startTime": named["startTime"], "endTime": named["endTime"],
+    });
+    let answer = running.patch_scope(&ids[0], "all", "*", &form).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert_eq!(running.each(&ids, "title").await, ["Renamed"; 4]);
+    assert_eq!(running.each(&ids, "startTime").await, starts);
+}

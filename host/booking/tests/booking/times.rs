@@ -109,6 +109,17 @@ async fn what_began_while_the_service_was_away_is_not_missed_when_it_comes_back(
 }
 
 #[tokio::test]
+async fn what_was_over_when_the_service_came_back_was_missed_by_nobody() {
+    let running = punctual().await;
+    let id = running.book(&wish(9)).await;
+    running.clock.forward(TO_MIDNIGHT + 10 * HOUR);
+    let running = running.again().await;
+    running.clock.forward(HOUR);
+    assert_eq!(running.sweep().await.missed, 0);
+    assert_eq!(running.of(&id, "status").await, "confirmed");
+}
+
+#[tokio::test]
 async fn what_nobody_approves_in_time_gives_its_time_back() {
     let running = punctual().await;
     let mut wanted = until(12);
@@ -231,9 +242,12 @@ async fn a_new_title_takes_no_more_time_though_the_buffer_has_grown() {
     assert_eq!(answer.json()["blockedUntil"], time(10), "{}", answer.text);
     let same = running.patch(&id, "*", &title).await.json();
     assert_eq!(same["version"], 2, "nothing is different");
-    // Another end needs what the rules of today say.
-    let end = json!({ "endTime": "2026-08-20T09:45:00Z" });
-    running.patch(&id, "*", &end).await.problem(409);
+    // Nor does it take time to give some back; another time needs what the rules of today say.
+    let sooner = json!({ "endTime": "2026-08-20T09:45:00Z" });
+    let answer = running.patch(&id, "*", &sooner).await;
+    assert_eq!(answer.json()["blockedUntil"], time(10), "{}", answer.text);
+    let elsewhere = json!({ "startTime": time(8), "endTime": "2026-08-20T09:45:00Z" });
+    running.patch(&id, "*", &elsewhere).await.problem(409);
 }
 
 #[tokio::test]

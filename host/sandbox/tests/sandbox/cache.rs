@@ -147,15 +147,18 @@ const FULL: &str = "CARILLON_TEST_FULL_FOLDER";
 #[test]
 fn a_full_disk_costs_time_and_one_warning() {
     let folder = tempfile::tempdir().unwrap();
-    let status = Command::new("sh")
+    // What it prints comes by a pipe: the limit would hold for a file that the output goes to.
+    let child = Command::new("sh")
         // Without this the kernel would kill the process instead of failing the write.
         .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "cache::child_whose_disk_is_full", "--ignored"])
         .env(FULL, folder.path())
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success());
+    let told = [child.stdout, child.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(child.status.success(), "{told}");
 }
 
 #[test]

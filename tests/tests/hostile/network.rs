@@ -103,11 +103,21 @@ async fn a_redirect_to_a_private_address_is_not_followed() {
     told("redirect", outcome).await;
 }
 
+/// Two hosts on one port of two addresses. A port that is free on one may be somebody's on the other.
+async fn on_one_port() -> (Web, Web) {
+    for _ in 0..100 {
+        let good = Web::start("127.0.0.2", NEVER).await.unwrap();
+        if let Ok(inner) = Web::start_at("127.0.0.1", good.port(), NEVER).await {
+            return (good, inner);
+        }
+    }
+    panic!("no port is free on both addresses");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_points_to_a_private_address_after_a_good_answer_is_not_dialled() {
-    let good = Web::start("127.0.0.2", NEVER).await.unwrap();
+    let (good, inner) = on_one_port().await;
     let port = good.port();
-    let inner = Web::start_at("127.0.0.1", port, NEVER).await.unwrap();
     let addresses = vec![Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST];
     let names = NameServer::start(addresses).await.unwrap();
     let host = format!("http://{NAME}:{port}");

@@ -1,9 +1,10 @@
 //! The outbox: events beside the changes that they tell of, until the log has them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use carillon_events::Draft;
-use sqlx::{SqliteConnection, SqliteExecutor};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor};
 
 use crate::error::WriteError;
 use crate::work;
@@ -42,7 +43,7 @@ pub struct Lag {
 /// Where an event goes and what it is.
 pub(crate) struct Outgoing<'a> {
     pub(crate) topic: &'a str,
-    pub(crate) key: &'a str,
+    pub(crate) key: Cow<'a, str>,
     /// The request that it follows from.
     pub(crate) correlation_id: &'a str,
     pub(crate) kept: Kept,
@@ -58,30 +59,36 @@ pub(crate) enum Kept {
     UntilSent,
 }
 
-/// Writes an event into the outbox, in the transaction of the change.
+/// Writes events into the outbox, in the transaction of the change, in the order given.
 pub(crate) async fn append(
     connection: &mut SqliteConnection,
     now_ms: i64,
-    outgoing: Outgoing<'_>,
+    events: Vec<Outgoing<'_>>,
 ) -> Result<(), WriteError> {
-    let event_id = uuid::Uuid::now_v7().to_string();
-    let draft = outgoing
-        .draft
-        .id(event_id.as_str())
-        .correlation(outgoing.correlation_id);
-    sqlx::query(
-        "INSERT INTO outbox (event_id, topic, key, value, created_ms, correlation_id, is_kept)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&event_id)
-    .bind(outgoing.topic)
-    .bind(outgoing.key)
-    .bind(draft.to_json())
-    .bind(now_ms)
-    .bind(outgoing.correlation_id)
-    .bind(outgoing.kept == Kept::ForTheWindow)
-    .execute(connection)
-    .await?;
+    let is_one = events.len() == 1;
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO outbox (event_id, topic, key, value, created_ms, correlation_id, is_kept) ",
+    );
+    insert.push_values(events, |mut row, outgoing| {
+        let event_id = uuid::Uuid::now_v7().to_string();
+        let draft = outgoing
+            .draft
+            .id(event_id.as_str())
+            .correlation(outgoing.correlation_id);
+        row.push_bind(event_id)
+            .push_bind(outgoing.topic)
+            .push_bind(outgoing.key)
+            .push_bind(draft.to_json())
+            .push_bind(now_ms)
+            .push_bind(outgoing.correlation_id)
+            .push_bind(outgoing.kept == Kept::ForTheWindow);
+    });
+    // A statement for each number of rows would drive those that are used all the time out of the cache.
+    insert
+        .build()
+        .persistent(is_one)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -88,7 +88,8 @@ impl Change for Record {
         connection: &mut SqliteConnection,
         now_ms: i64,
     ) -> Result<(), WriteError> {
-        for happened in &self.happened {
+        let topic = self.config.kafka.topics.name(Topic::AnalyticsEvents);
+        let events = self.happened.iter().map(|happened| {
             let data = AnalyticsData {
                 name: &happened.name,
                 duration_ms: happened.took.as_millis(),
@@ -99,19 +100,17 @@ impl Change for Record {
                 },
                 status: happened.status,
             };
-            let draft = events::draft("analytics.recorded", now_ms, data)?;
-            // A key of its own for each: the events of one key are sent one after another, and these
-            // have no order to keep. The caller chooses the correlation id, and may choose one for all.
-            let key = uuid::Uuid::now_v7().to_string();
-            let outgoing = Outgoing {
-                topic: self.config.kafka.topics.name(Topic::AnalyticsEvents),
-                key: &key,
+            Ok(Outgoing {
+                topic,
+                // A key of its own for each: the events of one key are sent one after another, and these
+                // have no order to keep. The caller chooses the correlation id, and may choose one for all.
+                key: uuid::Uuid::now_v7().to_string().into(),
                 correlation_id: &happened.correlation_id,
                 kept: Kept::UntilSent,
-                draft,
-            };
-            outbox::append(connection, now_ms, outgoing).await?;
-        }
-        Ok(())
+                draft: events::draft("analytics.recorded", now_ms, data)?,
+            })
+        });
+        let events = events.collect::<Result<_, WriteError>>()?;
+        outbox::append(connection, now_ms, events).await
     }
 }

@@ -80,12 +80,12 @@ impl Work<'_> {
     ) -> Result<(), WriteError> {
         let outgoing = Outgoing {
             topic: self.config.kafka.topics.name(topic),
-            key,
+            key: key.into(),
             correlation_id: &self.by.correlation_id,
             kept: Kept::ForTheWindow,
             draft,
         };
-        outbox::append(self.connection, self.now_ms, outgoing).await
+        outbox::append(self.connection, self.now_ms, vec![outgoing]).await
     }
 
     /// Notes what was done to a subject, by its states before and after.

@@ -178,24 +178,26 @@ impl WriterTask {
         group: &mut [Box<dyn QueuedChange>],
     ) -> Result<(), WriteError> {
         // IMMEDIATE takes the write lock at once: a lock taken later could fail half way.
-        sqlx::query("BEGIN IMMEDIATE")
-            .execute(&mut self.connection)
-            .await?;
-        for change in group {
-            sqlx::query("SAVEPOINT change")
-                .execute(&mut self.connection)
-                .await?;
+        self.control("BEGIN IMMEDIATE; SAVEPOINT change").await?;
+        let last = group.len().saturating_sub(1);
+        for (index, change) in group.iter_mut().enumerate() {
             let now_ms = self.now_ms();
             if !change.apply(&mut self.connection, now_ms).await {
-                sqlx::query("ROLLBACK TO change")
-                    .execute(&mut self.connection)
-                    .await?;
+                self.control("ROLLBACK TO change").await?;
+            } else if index < last {
+                self.control("RELEASE change; SAVEPOINT change").await?;
             }
-            sqlx::query("RELEASE change")
-                .execute(&mut self.connection)
-                .await?;
         }
-        sqlx::query("COMMIT").execute(&mut self.connection).await?;
+        // What is in a savepoint is committed with the rest.
+        self.control("COMMIT").await
+    }
+
+    /// Statements without values. Each call is a round trip to the thread that has the database, which
+    /// costs more than the statement, so those that follow each other go together.
+    async fn control(&mut self, statements: &'static str) -> Result<(), WriteError> {
+        sqlx::query(statements)
+            .execute(&mut self.connection)
+            .await?;
         Ok(())
     }
 

@@ -66,7 +66,10 @@ impl Work<'_> {
             return Ok(Created::Refused(refused));
         }
         let mut booking = self.made(new, &resource);
-        self.begin_part().await?;
+        // Without a conflict that gives way nothing is written before the booking itself.
+        if conflict.is_some() {
+            self.begin_part().await?;
+        }
         let mut given_up = GivenUp::default();
         if let Some(conflict) = &conflict {
             self.give_way(conflict, &mut given_up).await?;
@@ -76,8 +79,8 @@ impl Work<'_> {
             // Before the one that gave way has its time again, which would be in its own way.
             let in_the_way = self.in_the_way(&booking, &resource).await?;
             let alternatives = self.alternatives_to(&booking, &resource).await?;
-            self.take_back_part().await?;
             if let Some(conflict) = &conflict {
+                self.take_back_part().await?;
                 conflict.met_again_by(&mut booking);
             }
             let obstructed = Obstructed {
@@ -90,11 +93,11 @@ impl Work<'_> {
             return Ok(Created::Refused(Refused::Taken(taken)));
         }
         if let Some(conflict) = &conflict {
+            self.end_part().await?;
             self.resolve_instead(conflict, &booking).await?;
         }
         self.resolve_wanted(&booking).await?;
         self.freed(given_up).await?;
-        self.end_part().await?;
         Ok(Created::Booked(booking))
     }
 }

@@ -57,6 +57,9 @@ CREATE TABLE bookings (
     hold_until_ms    INTEGER CHECK ((hold_until_ms IS NULL) = (status <> 'held')),
     -- When its people left, within its time. Null where they have not, or left before this was kept.
     left_ms          INTEGER CHECK (left_ms IS NULL OR status = 'checked_out'),
+    -- When its state, time, resource or user last became another; null where they are as it was made.
+    -- From then on it can be missed: whoever changes its title is not waited for any longer.
+    settled_ms       INTEGER,
     version          INTEGER NOT NULL DEFAULT 1,
     created_ms       INTEGER NOT NULL,
     updated_ms       INTEGER NOT NULL,
@@ -130,6 +133,13 @@ WHEN NEW.status = 'checked_out' AND OLD.status <> 'checked_out'
 BEGIN
     UPDATE bookings SET left_ms = max(NEW.start_ms, min(NEW.end_ms, NEW.updated_ms))
     WHERE id = NEW.id;
+END;
+
+CREATE TRIGGER bookings_settled AFTER UPDATE OF status, start_ms, end_ms, resource_id, user_id ON bookings
+WHEN NEW.status <> OLD.status OR NEW.start_ms <> OLD.start_ms OR NEW.end_ms <> OLD.end_ms
+  OR NEW.resource_id <> OLD.resource_id OR NEW.user_id <> OLD.user_id
+BEGIN
+    UPDATE bookings SET settled_ms = NEW.updated_ms WHERE id = NEW.id;
 END;
 
 -- The id of the request that an event follows from, for the record's headers.

@@ -177,17 +177,8 @@ impl<S: RecordSink> Relay<S> {
         }
         tokio::select! {
             landed = self.flight.landed(), if !self.flight.is_empty() => self.settle(landed),
-            () = committed.notified() => self.look_on(),
-            () = sleep_until(until) => self.look_on(),
-        }
-    }
-
-    /// There may be new rows. Where all before them was sent, what is there anew before the last one,
-    /// because the window is to be sent again, is found by beginning at the front.
-    fn look_on(&mut self) {
-        self.pass.is_at_end = false;
-        if self.pass.leaves_nothing_out() && self.flight.is_empty() {
-            self.pass.restart();
+            () = committed.notified() => self.pass.is_at_end = false,
+            () = sleep_until(until) => self.pass.is_at_end = false,
         }
     }
 
@@ -243,12 +234,7 @@ impl<S: RecordSink> Relay<S> {
             without_topics: self.pass.left_out_topics(),
             limit: room,
         };
-        let rows = {
-            // Not while the window is being prepared: half of it would be sent before the other half.
-            let _whole = parts.window.lock().await;
-            outbox::unsent(&parts.readers, page).await
-        };
-        let rows = match rows {
+        let rows = match outbox::unsent(&parts.readers, page).await {
             Ok(rows) => rows,
             Err(error) => return self.outbox_failed("reading the outbox", &error),
         };

@@ -9,7 +9,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, SqliteConnection};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use crate::api::{self, Surroundings, SurroundingsError};
 use crate::changes::SeedDemo;
@@ -44,8 +44,6 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
     pub(crate) readers: SqlitePool,
-    /// Held while the window is prepared to be sent again.
-    pub(crate) window: Mutex<()>,
     /// This service among those that share the database.
     pub(crate) node: String,
     opened_ms: i64,
@@ -100,7 +98,6 @@ impl Booking {
             clock: clock.clone(),
             writer: Writer::start(connection, clock, latest_ms),
             readers,
-            window: Mutex::new(()),
             node: uuid::Uuid::now_v7().to_string(),
             opened_ms,
         })))

@@ -18,11 +18,11 @@ const LAG_EVERY: Duration = Duration::from_secs(1);
 const PRUNE_AGAIN: Duration = Duration::from_millis(100);
 
 impl<S: RecordSink> Relay<S> {
-    /// Makes the relay send again what the window holds. An embedded broker's log ended with the
-    /// process before this one, so nothing of the window counts as sent; which rows that were is
-    /// decided by the database, and a crash half way through the sending changes nothing.
+    /// Sends again what the window holds, before anything else is sent. An embedded broker's log ended
+    /// with the process before this one, so nothing of the window counts as sent; which rows that were
+    /// is decided by the database, and a crash half way through the sending changes nothing.
     pub(super) async fn resend_window(&mut self) -> Turn {
-        match self.booking.resend_window().await {
+        match forget_window(&self.booking).await {
             Ok(events) => {
                 self.window_is_due = false;
                 self.pause.reset();
@@ -58,30 +58,20 @@ impl<S: RecordSink> Relay<S> {
     }
 }
 
-impl Booking {
-    /// Makes the relay send again what the outbox holds of the duplicate window, counted back from its
-    /// newest row, with the first timestamps kept. With an embedded broker the relay does so by itself
-    /// when it starts; an operator whose Kafka lost its data can ask for it. Answers how many events.
-    ///
-    /// # Errors
-    /// [`WriteError`]; a part of the window may be sent again then, which readers know as repeats.
-    pub async fn resend_window(&self) -> Result<u64, WriteError> {
-        let parts = self.parts();
-        // The relay reads nothing in between, so that the order of each key is kept.
-        let _whole = parts.window.lock().await;
-        let window_ms = parts.config.duplicate_window_ms();
-        let (mut after_seq, mut events) = (0, 0);
-        loop {
-            let step = ForgetSent {
-                window_ms,
-                after_seq,
-            };
-            let forgotten = parts.writer.write(step).await?;
-            events += forgotten.rows;
-            match forgotten.went_on_to {
-                Some(seq) => after_seq = seq,
-                None => return Ok(events),
-            }
+async fn forget_window(booking: &Booking) -> Result<u64, WriteError> {
+    let parts = booking.parts();
+    let window_ms = parts.config.duplicate_window_ms();
+    let (mut after_seq, mut events) = (0, 0);
+    loop {
+        let step = ForgetSent {
+            window_ms,
+            after_seq,
+        };
+        let forgotten = parts.writer.write(step).await?;
+        events += forgotten.rows;
+        match forgotten.went_on_to {
+            Some(seq) => after_seq = seq,
+            None => return Ok(events),
         }
     }
 }

@@ -10,7 +10,7 @@ use carillon_events::{Topic, decode};
 use tokio::sync::watch;
 
 use crate::relay::all_sent;
-use crate::running::{NOON_MS, Running, wish};
+use crate::running::{NOON_MS, Running, until, wish};
 
 /// Events of the one booking of this test.
 const EVENTS: usize = 3;
@@ -23,30 +23,32 @@ async fn send_to_a_new_broker(booking: &Booking, id: &str) -> Vec<LogRecord> {
     let reading = ConsumerConfig::default();
     cluster.ensure_topics(&reading, &topics).await.unwrap();
     let producer = Producer::new(&cluster, &ProducerConfig::default()).unwrap();
-    let (stop, stopped) = watch::channel(false);
-    let relay = tokio::spawn(booking.relay(producer.clone(), RelaySettings::default(), stopped));
-    // An embedded log is told everything again, so the outbox is full before it is empty.
-    booking.resend_window().await.unwrap();
-    all_sent(booking).await;
-    stop.send(true).unwrap();
-    relay.await.unwrap();
-
     // The key decides the partition, so a record of the same key says which one to read.
     let probe = Record {
         topic: Topic::BookingEvents.name().to_owned(),
         key: Some(id.as_bytes().to_vec()),
         ..Record::default()
     };
+    let before = producer.send(probe).await.unwrap();
     let partition = PartitionId {
         topic: Topic::BookingEvents.name().into(),
-        partition: producer.send(probe).await.unwrap().partition,
+        partition: before.partition,
     };
+    let (stop, stopped) = watch::channel(false);
+    let relay = tokio::spawn(booking.relay(producer, RelaySettings::default(), stopped));
     let pool = ReaderPool::new(&cluster, &reading, 1);
-    let stretch = pool
-        .read(&partition, 0, i64::MAX, EVENTS, 1 << 20)
-        .await
-        .unwrap();
-    stretch.records
+    let records = until("the events of the booking", async || {
+        let stretch = pool
+            .read(&partition, before.offset + 1, i64::MAX, EVENTS, 1 << 20)
+            .await
+            .unwrap();
+        (stretch.records.len() == EVENTS).then_some(stretch.records)
+    })
+    .await;
+    all_sent(booking).await;
+    stop.send(true).unwrap();
+    relay.await.unwrap();
+    records
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

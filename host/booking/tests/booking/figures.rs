@@ -9,7 +9,7 @@ use sqlx::Row;
 use tokio::sync::watch;
 
 use crate::log::{Fate, FaultyLog};
-use crate::relay::all_sent;
+use crate::relay::{all_sent, told_again};
 use crate::roles::{token, with_tokens};
 use crate::running::{Running, connect, time, until, wish};
 use crate::waitlist::wait;
@@ -58,7 +58,7 @@ async fn requests_under_one_correlation_id_do_not_wait_for_each_other_and_are_no
     assert_eq!(log.len(), 11 + 3);
     assert!(running.recorded().await.is_empty());
     // What tells of bookings, resources and users stays for the window.
-    assert_eq!(running.booking.resend_window().await.unwrap(), 11);
+    assert_eq!(told_again(&running.booking).await, 11);
 }
 
 #[tokio::test]

@@ -98,6 +98,30 @@ async fn who_books_while_the_time_runs_has_the_grace_from_then_on() {
 }
 
 #[tokio::test]
+async fn another_title_does_not_put_off_the_grace_and_another_time_does() {
+    let running = punctual().await;
+    let (renamed, moved) = (running.book(&until(12)).await, {
+        let mut other = until(12);
+        other["resourceId"] = json!("room-2");
+        running.book(&other).await
+    });
+    running.clock.forward(TO_MIDNIGHT + 9 * HOUR + 10 * MINUTE);
+    for (id, edit) in [
+        (&renamed, json!({ "title": "Still to come" })),
+        (&moved, json!({ "endTime": time(11) })),
+    ] {
+        let edited = running.patch(id, "*", &edit).await;
+        assert_eq!(edited.status, 200, "{}", edited.text);
+    }
+    running.clock.forward(5 * MINUTE);
+    assert_eq!(running.sweep().await.missed, 1);
+    assert_eq!(running.of(&renamed, "status").await, "no_show");
+    running.clock.forward(10 * MINUTE);
+    assert_eq!(running.sweep().await.missed, 1);
+    assert_eq!(running.of(&moved, "status").await, "no_show");
+}
+
+#[tokio::test]
 async fn what_began_while_the_service_was_away_is_not_missed_when_it_comes_back() {
     let running = punctual().await;
     running.book(&until(12)).await;

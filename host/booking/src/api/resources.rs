@@ -1,7 +1,5 @@
 //! The handlers of `/resources`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -95,17 +93,13 @@ pub(super) async fn create(
     caller.needs(Role::Admin, "Making a resource")?;
     let resource = body.checked()?;
     let what = named(&resource.id);
-    let change = Idempotent {
-        change: CreateResource {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
-            resource,
-        },
+    let command = Idempotent {
+        command: CreateResource { resource },
         key: key.of(&caller, "/resources", &body),
     };
     let resource = added(
         &what,
-        once(app.booking.parts().writer.write(change).await?)?,
+        once(app.carry_out(&caller, &correlation, command).await?)?,
     )?;
     let id = resource.id.clone();
     Ok(created(&["resources", &id], versioned(resource)))
@@ -136,14 +130,12 @@ pub(super) async fn edit(
 ) -> Result<Versioned<Resource>, Problem> {
     caller.needs(Role::Admin, "Changing a resource")?;
     let what = named(&id);
-    let change = EditResource {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = EditResource {
         versions: if_match.required()?,
         edit: patch.checked()?,
         id,
     };
-    let edited = app.booking.parts().writer.write(change).await?;
+    let edited = app.carry_out(&caller, &correlation, command).await?;
     changed(&what, edited).map(versioned)
 }
 
@@ -159,14 +151,12 @@ pub(super) async fn remove(
 ) -> Result<Response, Problem> {
     caller.needs(Role::Admin, "Deleting a resource")?;
     let what = named(&id);
-    let change = RemoveResource {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = RemoveResource {
         versions: if_match.required()?,
         bookings: removal.bookings(),
         id,
     };
-    removal::removed(&what, app.booking.parts().writer.write(change).await?)
+    removal::removed(&what, app.carry_out(&caller, &correlation, command).await?)
 }
 
 fn versioned(resource: Resource) -> Versioned<Resource> {

@@ -1,7 +1,5 @@
 //! The handlers of `/series`, and what changes of several occurrences answer.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
@@ -58,15 +56,11 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let new = body.checked(&caller)?;
     let (resource_id, user_id) = (new.first.resource_id.clone(), new.first.user_id.clone());
-    let change = Idempotent {
-        change: CreateSeries {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
-            new,
-        },
+    let command = Idempotent {
+        command: CreateSeries { new },
         key: key.of(&caller, "/series", &body),
     };
-    match once(app.booking.parts().writer.write(change).await?)? {
+    match once(app.carry_out(&caller, &correlation, command).await?)? {
         SeriesCreated::Made {
             series,
             occurrences,

@@ -1,7 +1,5 @@
 //! The handlers of `/resources/{id}/unavailability`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -101,15 +99,13 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     caller.needs(Role::Staff, "Making a resource unavailable")?;
     let path = format!("/resources/{id}/unavailability");
-    let change = Idempotent {
-        change: Close {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
+    let command = Idempotent {
+        command: Close {
             new: body.checked(id.clone())?,
         },
         key: key.of(&caller, &path, &body),
     };
-    let (closure, affected) = match once(app.booking.parts().writer.write(change).await?)? {
+    let (closure, affected) = match once(app.carry_out(&caller, &correlation, command).await?)? {
         Closed::Done { closure, affected } => (closure, affected),
         Closed::NoResource => return Err(no_resource(&id)),
         Closed::Over => {
@@ -220,13 +216,11 @@ pub(super) async fn remove(
     correlation: CorrelationId,
 ) -> Result<StatusCode, Problem> {
     caller.needs(Role::Staff, "Making a resource available again")?;
-    let change = Reopen {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = Reopen {
         resource_id: id,
         id: uid.clone(),
     };
-    match app.booking.parts().writer.write(change).await? {
+    match app.carry_out(&caller, &correlation, command).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(no_closure(&uid)),
     }

@@ -1,7 +1,5 @@
 //! The handlers of `/users`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -82,17 +80,13 @@ pub(super) async fn create(
     caller.needs(Role::Admin, "Adding a user")?;
     let user = body.checked()?;
     let what = named(&user.id);
-    let change = Idempotent {
-        change: CreateUser {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
-            user,
-        },
+    let command = Idempotent {
+        command: CreateUser { user },
         key: key.of(&caller, "/users", &body),
     };
     let user = added(
         &what,
-        once(app.booking.parts().writer.write(change).await?)?,
+        once(app.carry_out(&caller, &correlation, command).await?)?,
     )?;
     let id = user.id.clone();
     Ok(created(&["users", &id], versioned(user)))
@@ -125,14 +119,12 @@ pub(super) async fn edit(
 ) -> Result<Versioned<User>, Problem> {
     own_or_admin(&caller, &id)?;
     let what = named(&id);
-    let change = EditUser {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = EditUser {
         versions: if_match.required()?,
         edit: patch.checked()?,
         id,
     };
-    let edited = app.booking.parts().writer.write(change).await?;
+    let edited = app.carry_out(&caller, &correlation, command).await?;
     changed(&what, edited).map(versioned)
 }
 
@@ -148,14 +140,12 @@ pub(super) async fn remove(
 ) -> Result<Response, Problem> {
     caller.needs(Role::Admin, "Deleting a user")?;
     let what = named(&id);
-    let change = RemoveUser {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = RemoveUser {
         versions: if_match.required()?,
         bookings: removal.bookings(),
         id,
     };
-    removal::removed(&what, app.booking.parts().writer.write(change).await?)
+    removal::removed(&what, app.carry_out(&caller, &correlation, command).await?)
 }
 
 /// Asked before anybody looks, so that the answer says nothing about who exists.

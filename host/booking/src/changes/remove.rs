@@ -1,22 +1,16 @@
 //! The end of a resource or a user. The row stays, for bookings of the past name it; bookings to come
 //! and places in waitlists go first, in the same transaction.
 
-use std::sync::Arc;
-
-use sqlx::SqliteConnection;
-
-use crate::actor::Actor;
 use crate::changes::freed::GivenUp;
 use crate::changes::people::{Changed, seen};
 use crate::changes::step::Stepped;
 use crate::changes::waitlist::Ending;
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::queries::{self, Owner};
 use crate::status::{Status, Step};
 use crate::waitlist;
 use crate::work::Work;
-use crate::writer::Change;
 
 /// How many bookings, and how many entries of waitlists, one change takes away at most: everybody
 /// else's changes wait for it.
@@ -49,33 +43,21 @@ pub(crate) type Removed = Changed<Cleared>;
 
 /// Asks for the end of a resource.
 pub(crate) struct RemoveResource {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) id: String,
     /// The versions that `If-Match` names; `None` where any will do.
     pub(crate) versions: Option<Vec<i64>>,
     pub(crate) bookings: WithBookings,
 }
 
-impl Change for RemoveResource {
+impl Command for RemoveResource {
     type Done = Removed;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Removed, WriteError> {
-        let found = queries::resource(&mut *connection, &self.id).await?;
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Removed, WriteError> {
+        let found = queries::resource(&mut *work.connection, &self.id).await?;
         let before = match seen(found, self.versions.as_deref(), |found| found.version) {
             Changed::Now(before) => before,
             Changed::Missing => return Ok(Changed::Missing),
             Changed::OtherVersion(version) => return Ok(Changed::OtherVersion(version)),
-        };
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
         };
         let reason = format!("{} was removed", before.name);
         let cleared = work
@@ -95,33 +77,21 @@ impl Change for RemoveResource {
 
 /// Asks for the end of a user.
 pub(crate) struct RemoveUser {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) id: String,
     /// The versions that `If-Match` names; `None` where any will do.
     pub(crate) versions: Option<Vec<i64>>,
     pub(crate) bookings: WithBookings,
 }
 
-impl Change for RemoveUser {
+impl Command for RemoveUser {
     type Done = Removed;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Removed, WriteError> {
-        let found = queries::user(&mut *connection, &self.id).await?;
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Removed, WriteError> {
+        let found = queries::user(&mut *work.connection, &self.id).await?;
         let before = match seen(found, self.versions.as_deref(), |found| found.version) {
             Changed::Now(before) => before,
             Changed::Missing => return Ok(Changed::Missing),
             Changed::OtherVersion(version) => return Ok(Changed::OtherVersion(version)),
-        };
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
         };
         let cleared = work
             .clear(Owner::User(&self.id), self.bookings, "the user was removed")

@@ -1,13 +1,9 @@
 //! A new resource, and changes of one. What is booked already stays as it is.
 
-use std::sync::Arc;
-
 use carillon_events::Topic;
-use sqlx::SqliteConnection;
 
-use crate::actor::Actor;
 use crate::changes::people::{Added, Changed, seen};
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::events;
 use crate::interval::Interval;
@@ -15,39 +11,26 @@ use crate::queries;
 use crate::record::Resource;
 use crate::rules::Rules;
 use crate::work::{Subject, Work, json};
-use crate::writer::Change;
 
 /// Asks for a new resource. Its values have been checked.
 pub(crate) struct CreateResource {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) resource: Resource,
 }
 
-impl Change for CreateResource {
+impl Command for CreateResource {
     type Done = Added<Resource>;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Self::Done, WriteError> {
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Self::Done, WriteError> {
         let before: Option<(Option<i64>,)> =
             sqlx::query_as("SELECT deleted_ms FROM resources WHERE id = ?")
                 .bind(&self.resource.id)
-                .fetch_optional(&mut *connection)
+                .fetch_optional(&mut *work.connection)
                 .await?;
         match before {
             Some((None,)) => return Ok(Added::Exists),
             Some((Some(_),)) => return Ok(Added::WasDeleted),
             None => {}
         }
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
         work.add_resource(&self.resource).await?;
         Ok(Added::New(self.resource.clone()))
     }
@@ -85,32 +68,20 @@ impl ResourceEdit {
 
 /// Asks for a change of a resource.
 pub(crate) struct EditResource {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) id: String,
     /// The versions that `If-Match` names; `None` where any will do.
     pub(crate) versions: Option<Vec<i64>>,
     pub(crate) edit: ResourceEdit,
 }
 
-impl Change for EditResource {
+impl Command for EditResource {
     type Done = Changed<Resource>;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Self::Done, WriteError> {
-        let found = queries::resource(&mut *connection, &self.id).await?;
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Self::Done, WriteError> {
+        let found = queries::resource(&mut *work.connection, &self.id).await?;
         let before = match seen(found, self.versions.as_deref(), |found| found.version) {
             Changed::Now(before) => before,
             other => return Ok(other),
-        };
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
         };
         let resource = work.edit_resource(before, &self.edit).await?;
         Ok(Changed::Now(resource))

@@ -1,51 +1,34 @@
 //! A new user, and changes of their profile.
 
-use std::sync::Arc;
-
 use carillon_events::Topic;
-use sqlx::SqliteConnection;
 
-use crate::actor::Actor;
 use crate::changes::people::{Added, Changed, seen};
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::events;
 use crate::queries;
 use crate::record::User;
 use crate::work::{Subject, Work};
-use crate::writer::Change;
 
 /// Asks for a new user. The values have been checked.
 pub(crate) struct CreateUser {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) user: User,
 }
 
-impl Change for CreateUser {
+impl Command for CreateUser {
     type Done = Added<User>;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Self::Done, WriteError> {
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Self::Done, WriteError> {
         let before: Option<(Option<i64>,)> =
             sqlx::query_as("SELECT deleted_ms FROM users WHERE id = ?")
                 .bind(&self.user.id)
-                .fetch_optional(&mut *connection)
+                .fetch_optional(&mut *work.connection)
                 .await?;
         match before {
             Some((None,)) => return Ok(Added::Exists),
             Some((Some(_),)) => return Ok(Added::WasDeleted),
             None => {}
         }
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
         work.add_user(&self.user).await?;
         Ok(Added::New(self.user.clone()))
     }
@@ -76,32 +59,20 @@ impl UserEdit {
 
 /// Asks for a change of a user.
 pub(crate) struct EditUser {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) id: String,
     /// The versions that `If-Match` names; `None` where any will do.
     pub(crate) versions: Option<Vec<i64>>,
     pub(crate) edit: UserEdit,
 }
 
-impl Change for EditUser {
+impl Command for EditUser {
     type Done = Changed<User>;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Self::Done, WriteError> {
-        let found = queries::user(&mut *connection, &self.id).await?;
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Self::Done, WriteError> {
+        let found = queries::user(&mut *work.connection, &self.id).await?;
         let before = match seen(found, self.versions.as_deref(), |found| found.version) {
             Changed::Now(before) => before,
             other => return Ok(other),
-        };
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
         };
         Ok(Changed::Now(work.edit_user(before, &self.edit).await?))
     }

@@ -28,7 +28,6 @@ use crate::idempotency::Idempotent;
 use crate::queries::{self, BookingFilter};
 use crate::record::BookingRecord;
 use crate::rfc3339;
-use crate::series::Scope;
 use crate::status::Step;
 
 /// What this part answers to, and its description.
@@ -115,25 +114,20 @@ pub(super) async fn edit(
     JsonBody(patch): JsonBody<BookingPatch>,
 ) -> Result<Response, Problem> {
     let edit = patch.checked()?;
-    if scope != Scope::This {
+    let access = Access {
+        booking_id: id.clone(),
+        versions: if_match.required()?,
+    };
+    if let Some(scope) = scope.of_several() {
         let command = EditScoped {
-            access: Access {
-                booking_id: id.clone(),
-                versions: if_match.required()?,
-            },
+            access,
             scope,
             edit,
         };
         let edited = app.carry_out(&caller, &correlation, command).await?;
         return scoped_edited(&id, edited);
     }
-    let command = EditBooking {
-        access: Access {
-            booking_id: id.clone(),
-            versions: if_match.required()?,
-        },
-        edit,
-    };
+    let command = EditBooking { access, edit };
     let edited = app.carry_out(&caller, &correlation, command).await?;
     let booking = edited_booking(&id, edited)?;
     Ok(versioned(booking).into_response())
@@ -163,10 +157,10 @@ pub(super) async fn cancel(
     correlation: CorrelationId,
     if_match: IfMatch,
 ) -> Result<Response, Problem> {
-    if scope == Scope::This {
+    let Some(scope) = scope.of_several() else {
         let booking = take_step(Step::Cancel, app, caller, id, correlation, if_match).await?;
         return Ok(booking.into_response());
-    }
+    };
     let (State(App(app)), PathParams(id)) = (app, id);
     let command = CancelScoped {
         access: Access {

@@ -176,7 +176,31 @@ pub(super) struct Scoped {
     /// Of a series: this occurrence, it and the following, or all that are to come.
     #[param(inline)]
     #[serde(default)]
-    pub(super) scope: Scope,
+    pub(super) scope: AskedScope,
+}
+
+/// Which occurrences of a series a change is for.
+#[derive(Clone, Copy, Default, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AskedScope {
+    /// The one that is named.
+    #[default]
+    This,
+    /// That, and those after it.
+    Following,
+    /// Every one that is still to come.
+    All,
+}
+
+impl AskedScope {
+    /// None where it is for the named one alone, which need not be of a series.
+    pub(super) fn of_several(self) -> Option<Scope> {
+        match self {
+            Self::This => None,
+            Self::Following => Some(Scope::Following),
+            Self::All => Some(Scope::All),
+        }
+    }
 }
 
 /// Refuses a query where there is none: several occurrences are not arrived at together, and whoever asks

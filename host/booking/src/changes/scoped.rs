@@ -258,12 +258,9 @@ impl Work<'_> {
         let Some(series) = series(&mut *self.connection, series_id).await? else {
             return Ok(None);
         };
-        if scope == Scope::This {
-            return Ok(Some((series, vec![named.clone()])));
-        }
         let from_ms = match scope {
             Scope::All => i64::MIN,
-            Scope::This | Scope::Following => occurrence_ms,
+            Scope::Following => occurrence_ms,
         };
         let mut members = occurrences_from(&mut *self.connection, series_id, from_ms).await?;
         let now_ms = self.now_ms;

@@ -14,6 +14,7 @@ mod form;
 mod health;
 mod limit;
 mod location;
+mod master;
 mod measure;
 mod numbers;
 mod openapi;

@@ -14,10 +14,10 @@ use super::caller::Caller;
 use super::faults::{Faults, impossible_at, is_no_stretch};
 use super::form::Text as _;
 use super::location::created;
+use super::master;
 use super::openapi::page;
 use super::removal::missing;
 use super::request_key::{IdempotencyKey, TakesKey, once};
-use super::resources::no_resource;
 use super::texts::{CursorText, Reason, Time};
 use super::{App, ListSize};
 use crate::actor::Role;
@@ -26,6 +26,7 @@ use crate::error::unread;
 use crate::idempotency::Idempotent;
 use crate::interval::Interval;
 use crate::queries::{self, ClosureFilter};
+use crate::record::Resource;
 use crate::rfc3339;
 use crate::unavailability::{MAX_CLOSED_MS, Unavailability};
 
@@ -107,7 +108,7 @@ pub(super) async fn create(
     };
     let (closure, affected) = match once(app.carry_out(&caller, &correlation, command).await?)? {
         Closed::Done { closure, affected } => (closure, affected),
-        Closed::NoResource => return Err(no_resource(&id)),
+        Closed::NoResource => return Err(master::none::<Resource>(&id)),
         Closed::Over => {
             return Err(impossible_at(
                 "endTime",
@@ -232,7 +233,7 @@ async fn known(booking: &crate::service::Booking, id: &str) -> Result<(), Proble
         .await
         .map_err(unread)?
         .map(drop)
-        .ok_or_else(|| no_resource(id))
+        .ok_or_else(|| master::none::<Resource>(id))
 }
 
 fn no_closure(uid: &str) -> Problem {

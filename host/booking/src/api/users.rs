@@ -10,16 +10,15 @@ use utoipa_axum::routes;
 
 use super::caller::Caller;
 use super::etag::{IfMatch, NeedsVersion, Versioned};
-use super::location::created;
+use super::master;
 use super::openapi::page;
 use super::profile_body::{UserBody, UserPatch};
-use super::removal::{self, Removal, WentAlong, added, changed};
-use super::request_key::{IdempotencyKey, TakesKey, once};
+use super::removal::{Removal, WentAlong};
+use super::request_key::{IdempotencyKey, TakesKey};
 use super::texts::CursorText;
 use super::{App, ListSize};
 use crate::actor::Role;
-use crate::changes::{CreateUser, EditUser, RemoveUser};
-use crate::idempotency::Idempotent;
+use crate::changes::Named;
 use crate::queries;
 use crate::record::User;
 
@@ -78,18 +77,8 @@ pub(super) async fn create(
     JsonBody(body): JsonBody<UserBody>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Admin, "Adding a user")?;
-    let user = body.checked()?;
-    let what = named(&user.id);
-    let command = Idempotent {
-        command: CreateUser { user },
-        key: key.of(&caller, "/users", &body),
-    };
-    let user = added(
-        &what,
-        once(app.carry_out(&caller, &correlation, command).await?)?,
-    )?;
-    let id = user.id.clone();
-    Ok(created(&["users", &id], versioned(user)))
+    let key = key.of(&caller, "/users", &body);
+    master::add(&app, &caller, &correlation, key, body.checked()?).await
 }
 
 /// One user: oneself, or anybody for an admin
@@ -103,8 +92,7 @@ pub(super) async fn show(
     let user = queries::user(&app.booking.parts().readers, &id)
         .await
         .map_err(crate::error::unread)?;
-    user.map(versioned)
-        .ok_or_else(|| removal::missing(&named(&id)))
+    master::found(user, &id)
 }
 
 /// Change a profile
@@ -118,14 +106,8 @@ pub(super) async fn edit(
     JsonBody(patch): JsonBody<UserPatch>,
 ) -> Result<Versioned<User>, Problem> {
     own_or_admin(&caller, &id)?;
-    let what = named(&id);
-    let command = EditUser {
-        versions: if_match.required()?,
-        edit: patch.checked()?,
-        id,
-    };
-    let edited = app.carry_out(&caller, &correlation, command).await?;
-    changed(&what, edited).map(versioned)
+    let named = Named::new(id, if_match.required()?);
+    master::edit(&app, &caller, &correlation, named, patch.checked()?).await
 }
 
 /// Delete a user
@@ -139,13 +121,8 @@ pub(super) async fn remove(
     QueryParams(removal): QueryParams<Removal>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Admin, "Deleting a user")?;
-    let what = named(&id);
-    let command = RemoveUser {
-        versions: if_match.required()?,
-        bookings: removal.bookings(),
-        id,
-    };
-    removal::removed(&what, app.carry_out(&caller, &correlation, command).await?)
+    let named = Named::<User>::new(id, if_match.required()?);
+    master::remove(&app, &caller, &correlation, named, &removal).await
 }
 
 /// Asked before anybody looks, so that the answer says nothing about who exists.
@@ -154,15 +131,4 @@ fn own_or_admin(caller: &Caller, id: &str) -> Result<(), Problem> {
         true => Ok(()),
         false => caller.needs(Role::Admin, "Somebody else's profile"),
     }
-}
-
-fn versioned(user: User) -> Versioned<User> {
-    Versioned {
-        version: user.version,
-        body: user,
-    }
-}
-
-fn named(id: &str) -> String {
-    format!("User {id:?}")
 }

@@ -49,7 +49,7 @@ impl Command for SeedDemo {
                 rules: Rules::default(),
                 version: 1,
             };
-            work.add_resource(&resource).await?;
+            work.add_master(&resource).await?;
         }
         for (id, display_name, time_zone, locale) in USERS {
             let user = User {
@@ -60,7 +60,7 @@ impl Command for SeedDemo {
                 locale: locale.into(),
                 version: 1,
             };
-            work.add_user(&user).await?;
+            work.add_master(&user).await?;
         }
         Ok(true)
     }

@@ -14,6 +14,7 @@ mod form;
 mod health;
 mod limit;
 mod location;
+mod master;
 mod measure;
 mod numbers;
 mod openapi;
@@ -38,14 +39,17 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::get;
-use carillon_web::{TokenVerifier, web_face};
+use carillon_web::{CorrelationId, TokenVerifier, web_face};
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use openapi::time;
 
+use self::caller::Caller;
 use self::limit::Limits;
 use self::numbers::PageSize;
+use crate::command::Command;
+use crate::error::WriteError;
 use crate::recorder::Recorder;
 use crate::service::Booking;
 
@@ -86,6 +90,19 @@ struct AppParts {
     /// There if callers may not ask as often as they like.
     limits: Option<Limits>,
     metrics: Option<PrometheusHandle>,
+}
+
+impl AppParts {
+    /// Carries out a command for a caller; answers once it is on disk.
+    async fn carry_out<C: Command>(
+        &self,
+        caller: &Caller,
+        correlation: &CorrelationId,
+        command: C,
+    ) -> Result<C::Done, WriteError> {
+        let by = caller.actor(correlation);
+        self.booking.carry_out(by, command).await
+    }
 }
 
 pub(crate) fn router(

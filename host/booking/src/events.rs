@@ -158,22 +158,6 @@ pub(crate) fn of_resolved_conflict(
         .subject(&*conflict.booking_id))
 }
 
-/// A change of a resource: `resource.created`, `resource.updated`, `resource.deleted`.
-pub(crate) fn of_resource(
-    kind: &str,
-    resource: &Resource,
-    now_ms: i64,
-) -> Result<Draft, WriteError> {
-    let draft = draft(kind, now_ms, resource)?;
-    Ok(draft.resource(&*resource.id).subject(&*resource.id))
-}
-
-/// A change of a user: `user.created`, `user.updated`, `user.deleted`.
-pub(crate) fn of_user(kind: &str, user: &User, now_ms: i64) -> Result<Draft, WriteError> {
-    let draft = draft(kind, now_ms, user)?;
-    Ok(draft.user(&*user.id).subject(&*user.id))
-}
-
 /// A time as the clocks at the resource show it: it is for people who go there.
 pub(crate) fn local(resource: &Resource, time_ms: i64) -> String {
     rfc3339::print_in(&resource.zone(), time_ms)

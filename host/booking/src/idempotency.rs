@@ -4,11 +4,10 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
-use sqlx::SqliteConnection;
 
+use crate::command::Command;
 use crate::error::WriteError;
-use crate::work::json;
-use crate::writer::Change;
+use crate::work::{Work, json};
 
 /// A request that may come again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +29,9 @@ impl RequestKey {
     }
 }
 
-/// A change that is made once for each key, or each time where there is none.
+/// A command that is carried out once for each key, or each time where there is none.
 pub(crate) struct Idempotent<C> {
-    pub(crate) change: C,
+    pub(crate) command: C,
     pub(crate) key: Option<RequestKey>,
 }
 
@@ -47,23 +46,19 @@ pub(crate) enum Once<T> {
     OtherBody,
 }
 
-impl<C: Change<Done: Serialize + DeserializeOwned>> Change for Idempotent<C> {
+impl<C: Command<Done: Serialize + DeserializeOwned>> Command for Idempotent<C> {
     type Done = Once<C::Done>;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Self::Done, WriteError> {
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Self::Done, WriteError> {
         let Some(key) = &self.key else {
-            return Ok(Once::Now(self.change.apply(connection, now_ms).await?));
+            return Ok(Once::Now(self.command.carry_out(work).await?));
         };
         let before: Option<(Vec<u8>, String)> = sqlx::query_as(
             "SELECT body_hash, outcome FROM idempotency WHERE scope = ? AND key = ?",
         )
         .bind(&key.scope)
         .bind(&key.key)
-        .fetch_optional(&mut *connection)
+        .fetch_optional(&mut *work.connection)
         .await?;
         if let Some((body_hash, outcome)) = before {
             if body_hash != key.body_hash {
@@ -74,7 +69,7 @@ impl<C: Change<Done: Serialize + DeserializeOwned>> Change for Idempotent<C> {
             })?;
             return Ok(Once::Before(outcome));
         }
-        let done = self.change.apply(&mut *connection, now_ms).await?;
+        let done = self.command.carry_out(work).await?;
         sqlx::query(
             "INSERT INTO idempotency (scope, key, body_hash, outcome, created_ms)
              VALUES (?, ?, ?, ?, ?)",
@@ -83,8 +78,8 @@ impl<C: Change<Done: Serialize + DeserializeOwned>> Change for Idempotent<C> {
         .bind(&key.key)
         .bind(&key.body_hash[..])
         .bind(json(&done)?)
-        .bind(now_ms)
-        .execute(connection)
+        .bind(work.now_ms)
+        .execute(&mut *work.connection)
         .await?;
         Ok(Once::Now(done))
     }

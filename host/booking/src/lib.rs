@@ -22,6 +22,7 @@ mod availability;
 mod calendar;
 mod changes;
 mod clock;
+mod command;
 mod config;
 mod error;
 mod events;

@@ -4,7 +4,8 @@ mod closures;
 mod coming;
 mod listing;
 
-use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteExecutor};
 
 use crate::interval::Interval;
 use crate::record::{BookingRecord, Resource, User};
@@ -101,14 +102,7 @@ pub(crate) async fn held(
     bounds: Interval,
     limit: i64,
 ) -> Result<Vec<Interval>, sqlx::Error> {
-    let rows: Vec<(i64, i64)> = sqlx::query_as(HELD)
-        .bind(resource_id)
-        .bind(bounds.start_ms.saturating_sub(MAX_BLOCKED_MS))
-        .bind(bounds.end_ms)
-        .bind(bounds.start_ms)
-        .bind(limit)
-        .fetch_all(database)
-        .await?;
+    let rows: Vec<(i64, i64)> = between(database, HELD, resource_id, bounds, limit).await?;
     Ok(rows.into_iter().map(Interval::from).collect())
 }
 
@@ -119,18 +113,30 @@ pub(crate) async fn holding(
     bounds: Interval,
     limit: i64,
 ) -> Result<Vec<(String, Interval)>, sqlx::Error> {
-    let rows: Vec<(i64, i64, String)> = sqlx::query_as(HOLDING)
+    let rows: Vec<(i64, i64, String)> =
+        between(database, HOLDING, resource_id, bounds, limit).await?;
+    Ok(rows
+        .into_iter()
+        .map(|(start_ms, end_ms, id)| (id, Interval::new(start_ms, end_ms)))
+        .collect())
+}
+
+/// What such a query finds between two moments.
+async fn between<Row: for<'r> FromRow<'r, SqliteRow> + Send + Unpin>(
+    database: impl SqliteExecutor<'_>,
+    query: &'static str,
+    resource_id: &str,
+    bounds: Interval,
+    limit: i64,
+) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as(query)
         .bind(resource_id)
         .bind(bounds.start_ms.saturating_sub(MAX_BLOCKED_MS))
         .bind(bounds.end_ms)
         .bind(bounds.start_ms)
         .bind(limit)
         .fetch_all(database)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(start_ms, end_ms, id)| (id, Interval::new(start_ms, end_ms)))
-        .collect())
+        .await
 }
 
 /// One resource.

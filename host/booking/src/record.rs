@@ -140,12 +140,6 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// Whether its rules, or what they go by, are others.
-    pub(crate) fn allows_otherwise_than(&self, other: &Resource) -> bool {
-        (&self.rules, self.capacity, &self.time_zone)
-            != (&other.rules, other.capacity, &other.time_zone)
-    }
-
     /// Its time zone; one that this machine does not know counts as UTC.
     pub(crate) fn zone(&self) -> jiff::tz::TimeZone {
         jiff::tz::TimeZone::get(&self.time_zone).unwrap_or(jiff::tz::TimeZone::UTC)

@@ -32,14 +32,10 @@ pub(crate) struct SeriesRecord {
     pub(crate) updated_ms: i64,
 }
 
-/// Which occurrences of a series a change is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
+/// Which occurrences of a series a change is for, with the one that is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// The one that is named.
-    #[default]
-    This,
-    /// That, and those after it.
+    /// Those after it.
     Following,
     /// Every one that is still to come.
     All,

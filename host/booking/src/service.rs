@@ -11,11 +11,13 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::watch;
 
+use crate::actor::Actor;
 use crate::api::{self, Surroundings, SurroundingsError};
 use crate::changes::SeedDemo;
 use crate::clock::Clock;
+use crate::command::{Asked, Command};
 use crate::config::BookingConfig;
-use crate::error::BookingError;
+use crate::error::{BookingError, WriteError};
 use crate::outbox::{self, Lag};
 use crate::relay::{RecordSink, Relay, RelaySettings};
 use crate::writer::Writer;
@@ -109,8 +111,7 @@ impl Booking {
     /// # Errors
     /// [`BookingError::Write`].
     pub async fn seed_demo(&self) -> Result<bool, BookingError> {
-        let config = Arc::clone(&self.0.config);
-        Ok(self.0.writer.write(SeedDemo { config }).await?)
+        Ok(self.carry_out(Actor::service(), SeedDemo).await?)
     }
 
     /// The HTTP API.
@@ -138,6 +139,21 @@ impl Booking {
     /// [`BookingError::Read`].
     pub async fn lag(&self) -> Result<Lag, BookingError> {
         Ok(outbox::lag(&self.0.readers).await?)
+    }
+
+    /// Carries out a command for whoever gives it; answers once it is on disk.
+    pub(crate) async fn carry_out<C: Command>(
+        &self,
+        by: Actor,
+        command: C,
+    ) -> Result<C::Done, WriteError> {
+        let config = Arc::clone(&self.0.config);
+        let asked = Asked {
+            config,
+            by,
+            command,
+        };
+        self.0.writer.write(asked).await
     }
 
     pub(crate) fn parts(&self) -> &Parts {

@@ -6,7 +6,6 @@
 //! each change takes the lease in its own transaction, or does nothing. What two nodes would do if
 //! they swept together would still be right, for the same reason; the lease spares them the work.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -14,6 +13,7 @@ use sqlx::SqlitePool;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::actor::Actor;
 use crate::analytics;
 use crate::changes::{Chore, Done, Due, KEPT_CONFLICTS_MS};
 use crate::config::BookingConfig;
@@ -295,12 +295,12 @@ impl Booking {
                 return Ok(());
             }
             let chores = due.into_iter().map(|due| {
-                parts.writer.write(Chore {
-                    config: Arc::clone(&parts.config),
+                let chore = Chore {
                     node: parts.node.clone(),
                     open_since_ms,
                     due,
-                })
+                };
+                self.carry_out(Actor::service(), chore)
             });
             let mut rows = 0;
             let mut failure = None;

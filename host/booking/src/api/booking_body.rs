@@ -46,9 +46,7 @@ pub(super) fn user_id(
     named: Option<&UserId>,
     caller: &Caller,
 ) -> Result<String, Problem> {
-    if let Some(named) = named {
-        faults.text("userId", named);
-    }
+    faults.text_if_given("userId", named);
     let Some(user_id) = named.map(AsRef::as_ref).or(caller.user()) else {
         faults.impossible("userId", "it is missing; say whom it is for");
         return Ok(String::new());
@@ -61,27 +59,41 @@ pub(super) fn user_id(
     Ok(user_id.to_owned())
 }
 
+/// Checks what is wanted, whether it is booked or waited for; answers its time, which counts only where
+/// nothing is wrong.
+pub(super) fn meeting(
+    faults: &mut Faults,
+    title: &Title,
+    people: i64,
+    (start, end): (&Time, &Time),
+) -> Interval {
+    faults.text("title", title);
+    faults.people("attendeesCount", people);
+    let interval = faults.interval(("startTime", start), ("endTime", end));
+    interval.unwrap_or(Interval::new(0, 0))
+}
+
 impl BookingBody {
     /// Checks everything that can be checked without the tables.
     pub(super) fn checked(&self, caller: &Caller) -> Result<NewBooking, Problem> {
         let mut faults = Faults::default();
         let user_id = user_id(&mut faults, self.user_id.as_ref(), caller)?;
         faults.text("resourceId", &self.resource_id);
-        if let Some(id) = &self.conflict_id {
-            faults.text("conflictId", id);
-        }
-        faults.text("title", &self.title);
-        faults.people("attendeesCount", self.attendees_count);
-        let interval =
-            faults.interval(("startTime", &self.start_time), ("endTime", &self.end_time));
+        faults.text_if_given("conflictId", self.conflict_id.as_ref());
+        let people = self.attendees_count;
+        let interval = meeting(
+            &mut faults,
+            &self.title,
+            people,
+            (&self.start_time, &self.end_time),
+        );
         faults.result()?;
         Ok(NewBooking {
             resource_id: self.resource_id.given(),
             user_id,
             title: self.title.trimmed(),
-            // It is there where nothing is wrong.
-            interval: interval.unwrap_or(Interval::new(0, 0)),
-            attendees_count: self.attendees_count,
+            interval,
+            attendees_count: people,
             conflict_id: self.conflict_id.as_ref().map(Text::given),
         })
     }
@@ -105,12 +117,8 @@ impl BookingPatch {
     /// Checks everything that can be checked without the booking.
     pub(super) fn checked(&self) -> Result<BookingEdit, Problem> {
         let mut faults = Faults::default();
-        if let Some(id) = &self.resource_id {
-            faults.text("resourceId", id);
-        }
-        if let Some(title) = &self.title {
-            faults.text("title", title);
-        }
+        faults.text_if_given("resourceId", self.resource_id.as_ref());
+        faults.text_if_given("title", self.title.as_ref());
         if let Some(count) = self.attendees_count {
             faults.people("attendeesCount", count);
         }

@@ -1,7 +1,5 @@
 //! The handlers of `/bookings`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -30,7 +28,6 @@ use crate::idempotency::Idempotent;
 use crate::queries::{self, BookingFilter};
 use crate::record::BookingRecord;
 use crate::rfc3339;
-use crate::series::Scope;
 use crate::status::Step;
 
 /// What this part answers to, and its description.
@@ -61,15 +58,11 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let new = body.checked(&caller)?;
     let (resource_id, user_id) = (new.resource_id.clone(), new.user_id.clone());
-    let change = Idempotent {
-        change: CreateBooking {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
-            new,
-        },
+    let command = Idempotent {
+        command: CreateBooking { new },
         key: key.of(&caller, "/bookings", &body),
     };
-    match once(app.booking.parts().writer.write(change).await?)? {
+    match once(app.carry_out(&caller, &correlation, command).await?)? {
         Created::Booked(booking) => Ok(created(booking)),
         Created::Refused(why) => Err(refused(&resource_id, &user_id, why)),
     }
@@ -121,30 +114,21 @@ pub(super) async fn edit(
     JsonBody(patch): JsonBody<BookingPatch>,
 ) -> Result<Response, Problem> {
     let edit = patch.checked()?;
-    if scope != Scope::This {
-        let change = EditScoped {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
-            access: Access {
-                booking_id: id.clone(),
-                versions: if_match.required()?,
-            },
+    let access = Access {
+        booking_id: id.clone(),
+        versions: if_match.required()?,
+    };
+    if let Some(scope) = scope.of_several() {
+        let command = EditScoped {
+            access,
             scope,
             edit,
         };
-        let edited = app.booking.parts().writer.write(change).await?;
+        let edited = app.carry_out(&caller, &correlation, command).await?;
         return scoped_edited(&id, edited);
     }
-    let change = EditBooking {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
-        access: Access {
-            booking_id: id.clone(),
-            versions: if_match.required()?,
-        },
-        edit,
-    };
-    let edited = app.booking.parts().writer.write(change).await?;
+    let command = EditBooking { access, edit };
+    let edited = app.carry_out(&caller, &correlation, command).await?;
     let booking = edited_booking(&id, edited)?;
     Ok(versioned(booking).into_response())
 }
@@ -173,21 +157,19 @@ pub(super) async fn cancel(
     correlation: CorrelationId,
     if_match: IfMatch,
 ) -> Result<Response, Problem> {
-    if scope == Scope::This {
+    let Some(scope) = scope.of_several() else {
         let booking = take_step(Step::Cancel, app, caller, id, correlation, if_match).await?;
         return Ok(booking.into_response());
-    }
+    };
     let (State(App(app)), PathParams(id)) = (app, id);
-    let change = CancelScoped {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = CancelScoped {
         access: Access {
             booking_id: id.clone(),
             versions: if_match.optional(),
         },
         scope,
     };
-    let cancelled = app.booking.parts().writer.write(change).await?;
+    let cancelled = app.carry_out(&caller, &correlation, command).await?;
     scoped_cancelled(&id, cancelled)
 }
 
@@ -202,16 +184,14 @@ async fn take_step(
     if step.needs_authority() {
         caller.needs(Role::Staff, &format!("`{}`", step.path()))?;
     }
-    let change = TakeStep {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = TakeStep {
         access: Access {
             booking_id: id.clone(),
             versions: if_match.optional(),
         },
         step,
     };
-    let stepped = app.booking.parts().writer.write(change).await?;
+    let stepped = app.carry_out(&caller, &correlation, command).await?;
     stepped_booking(&id, stepped).map(versioned)
 }
 

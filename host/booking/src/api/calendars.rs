@@ -1,7 +1,5 @@
 //! The handlers of calendars: making, listing and revoking them, and reading one without a token.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -106,13 +104,11 @@ async fn add(
     subject_id: String,
 ) -> Result<Response, Problem> {
     may_touch(&caller, kind, &subject_id)?;
-    let change = AddFeed {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = AddFeed {
         kind,
         subject_id: subject_id.clone(),
     };
-    match app.booking.parts().writer.write(change).await? {
+    match app.carry_out(&caller, &correlation, command).await? {
         FeedAdded::Added(feed, Secret(secret)) => {
             let made = Made {
                 id: feed.id,
@@ -159,12 +155,8 @@ pub(super) async fn revoke(
     correlation: CorrelationId,
     PathParams(id): PathParams<String>,
 ) -> Result<StatusCode, Problem> {
-    let change = RevokeFeed {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
-        id,
-    };
-    match app.booking.parts().writer.write(change).await? {
+    let command = RevokeFeed { id };
+    match app.carry_out(&caller, &correlation, command).await? {
         Revoked::Revoked => Ok(StatusCode::NO_CONTENT),
         Revoked::NoFeed => Err(no_calendar()),
     }

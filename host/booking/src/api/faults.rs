@@ -105,6 +105,13 @@ impl Faults {
         is_formed
     }
 
+    /// The same of one that may be left out.
+    pub(super) fn text_if_given<T: Text>(&mut self, field: &'static str, text: Option<&T>) {
+        if let Some(text) = text {
+            self.text(field, text);
+        }
+    }
+
     /// How many people come, or fit.
     pub(super) fn people(&mut self, field: &'static str, count: i64) {
         if !(1..=MAX_PEOPLE).contains(&count) {

@@ -66,14 +66,10 @@ impl UserPatch {
         if let Some(email) = &self.email {
             faults.email(email);
         }
-        if let Some(name) = &self.display_name {
-            faults.text("displayName", name);
-        }
+        faults.text_if_given("displayName", self.display_name.as_ref());
         let time_zone = self.time_zone.as_ref();
         let time_zone = time_zone.map(|name| faults.time_zone(name));
-        if let Some(locale) = &self.locale {
-            faults.text("locale", locale);
-        }
+        faults.text_if_given("locale", self.locale.as_ref());
         faults.result()?;
         Ok(UserEdit {
             display_name: self.display_name.as_ref().map(Text::trimmed),

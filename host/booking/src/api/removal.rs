@@ -6,7 +6,7 @@ use carillon_web::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::etag::other_version;
-use crate::changes::{Added, Changed, Cleared, Removed, WithBookings};
+use crate::changes::{Changed, Cleared, Removed, WithBookings};
 
 /// The query of `DELETE /resources/{id}` and `DELETE /users/{id}`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -44,15 +44,7 @@ pub(super) struct WentAlong {
 
 /// The answer; `what` begins a sentence, as `Resource "room-1"` does.
 pub(super) fn removed(what: &str, removed: Removed) -> Result<Response, Problem> {
-    match removed {
-        Changed::Missing => Err(missing(what)),
-        Changed::OtherVersion(version) => Err(other_version(version)),
-        Changed::Now(cleared) => cleared_away(what, cleared),
-    }
-}
-
-fn cleared_away(what: &str, cleared: Cleared) -> Result<Response, Problem> {
-    match cleared {
+    match changed(what, removed)? {
         Cleared::Done { bookings, waiting } => Ok(Json(WentAlong {
             cancelled_bookings: bookings,
             removed_from_waitlists: waiting,
@@ -92,21 +84,6 @@ fn in_use(code: &'static str, detail: String, bookings: i64) -> Problem {
 /// 404; `what` begins a sentence.
 pub(super) fn missing(what: &str) -> Problem {
     Problem::not_found(format!("{what} does not exist."))
-}
-
-/// What was added, or why not; `what` begins a sentence.
-pub(super) fn added<T>(what: &str, added: Added<T>) -> Result<T, Problem> {
-    match added {
-        Added::New(added) => Ok(added),
-        Added::Exists => Err(Problem::conflict(format!(
-            "{what} exists already. Change it with PATCH, or take another id."
-        ))
-        .with_code("id-taken")),
-        Added::WasDeleted => Err(Problem::conflict(format!(
-            "{what} was deleted, and bookings of the past still name it. Take another id."
-        ))
-        .with_code("id-was-deleted")),
-    }
 }
 
 /// What was changed, or why not; `what` begins a sentence.

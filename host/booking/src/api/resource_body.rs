@@ -97,18 +97,12 @@ impl ResourcePatch {
     /// Checks everything that can be checked without the resource.
     pub(super) fn checked(self) -> Result<ResourceEdit, Problem> {
         let mut faults = Faults::default();
-        if let Some(name) = &self.name {
-            faults.text("name", name);
-        }
-        if let Some(kind) = &self.kind {
-            faults.text("kind", kind);
-        }
+        faults.text_if_given("name", self.name.as_ref());
+        faults.text_if_given("kind", self.kind.as_ref());
         if let Some(capacity) = self.capacity {
             faults.people("capacity", capacity);
         }
-        if let Some(place) = &self.place {
-            faults.text("place", place);
-        }
+        faults.text_if_given("place", self.place.as_ref());
         let time_zone = self.time_zone.as_ref();
         let time_zone = time_zone.map(|name| faults.time_zone(name));
         if let Some(rules) = &self.rules {

@@ -1,7 +1,5 @@
 //! The handlers of `/resources`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -13,17 +11,16 @@ use utoipa_axum::routes;
 use super::availability::People;
 use super::caller::Caller;
 use super::etag::{IfMatch, NeedsVersion, Versioned};
-use super::location::created;
+use super::master;
 use super::numbers::Within;
 use super::openapi::page;
-use super::removal::{self, Removal, WentAlong, added, changed};
-use super::request_key::{IdempotencyKey, TakesKey, once};
+use super::removal::{Removal, WentAlong};
+use super::request_key::{IdempotencyKey, TakesKey};
 use super::resource_body::{ResourceBody, ResourcePatch};
 use super::texts::CursorText;
 use super::{App, ListSize};
 use crate::actor::Role;
-use crate::changes::{CreateResource, EditResource, RemoveResource};
-use crate::idempotency::Idempotent;
+use crate::changes::Named;
 use crate::queries::{self, ResourceFilter};
 use crate::record::Resource;
 
@@ -93,22 +90,8 @@ pub(super) async fn create(
     JsonBody(body): JsonBody<ResourceBody>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Admin, "Making a resource")?;
-    let resource = body.checked()?;
-    let what = named(&resource.id);
-    let change = Idempotent {
-        change: CreateResource {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
-            resource,
-        },
-        key: key.of(&caller, "/resources", &body),
-    };
-    let resource = added(
-        &what,
-        once(app.booking.parts().writer.write(change).await?)?,
-    )?;
-    let id = resource.id.clone();
-    Ok(created(&["resources", &id], versioned(resource)))
+    let key = key.of(&caller, "/resources", &body);
+    master::add(&app, &caller, &correlation, key, body.checked()?).await
 }
 
 /// One resource
@@ -121,7 +104,7 @@ pub(super) async fn show(
     let resource = queries::resource(&app.booking.parts().readers, &id)
         .await
         .map_err(crate::error::unread)?;
-    resource.map(versioned).ok_or_else(|| no_resource(&id))
+    master::found(resource, &id)
 }
 
 /// Change a resource; bookings that stand keep what they have
@@ -135,16 +118,8 @@ pub(super) async fn edit(
     JsonBody(patch): JsonBody<ResourcePatch>,
 ) -> Result<Versioned<Resource>, Problem> {
     caller.needs(Role::Admin, "Changing a resource")?;
-    let what = named(&id);
-    let change = EditResource {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
-        versions: if_match.required()?,
-        edit: patch.checked()?,
-        id,
-    };
-    let edited = app.booking.parts().writer.write(change).await?;
-    changed(&what, edited).map(versioned)
+    let named = Named::new(id, if_match.required()?);
+    master::edit(&app, &caller, &correlation, named, patch.checked()?).await
 }
 
 /// Delete a resource
@@ -158,28 +133,6 @@ pub(super) async fn remove(
     QueryParams(removal): QueryParams<Removal>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Admin, "Deleting a resource")?;
-    let what = named(&id);
-    let change = RemoveResource {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
-        versions: if_match.required()?,
-        bookings: removal.bookings(),
-        id,
-    };
-    removal::removed(&what, app.booking.parts().writer.write(change).await?)
-}
-
-fn versioned(resource: Resource) -> Versioned<Resource> {
-    Versioned {
-        version: resource.version,
-        body: resource,
-    }
-}
-
-fn named(id: &str) -> String {
-    format!("Resource {id:?}")
-}
-
-pub(super) fn no_resource(id: &str) -> Problem {
-    removal::missing(&named(id))
+    let named = Named::<Resource>::new(id, if_match.required()?);
+    master::remove(&app, &caller, &correlation, named, &removal).await
 }

@@ -1,7 +1,5 @@
 //! The handlers of `/series`, and what changes of several occurrences answer.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
@@ -58,15 +56,11 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let new = body.checked(&caller)?;
     let (resource_id, user_id) = (new.first.resource_id.clone(), new.first.user_id.clone());
-    let change = Idempotent {
-        change: CreateSeries {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
-            new,
-        },
+    let command = Idempotent {
+        command: CreateSeries { new },
         key: key.of(&caller, "/series", &body),
     };
-    match once(app.booking.parts().writer.write(change).await?)? {
+    match once(app.carry_out(&caller, &correlation, command).await?)? {
         SeriesCreated::Made {
             series,
             occurrences,
@@ -182,7 +176,31 @@ pub(super) struct Scoped {
     /// Of a series: this occurrence, it and the following, or all that are to come.
     #[param(inline)]
     #[serde(default)]
-    pub(super) scope: Scope,
+    pub(super) scope: AskedScope,
+}
+
+/// Which occurrences of a series a change is for.
+#[derive(Clone, Copy, Default, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AskedScope {
+    /// The one that is named.
+    #[default]
+    This,
+    /// That, and those after it.
+    Following,
+    /// Every one that is still to come.
+    All,
+}
+
+impl AskedScope {
+    /// None where it is for the named one alone, which need not be of a series.
+    pub(super) fn of_several(self) -> Option<Scope> {
+        match self {
+            Self::This => None,
+            Self::Following => Some(Scope::Following),
+            Self::All => Some(Scope::All),
+        }
+    }
 }
 
 /// Refuses a query where there is none: several occurrences are not arrived at together, and whoever asks

@@ -1,7 +1,5 @@
 //! The handlers of `/resources/{id}/unavailability`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,10 +14,10 @@ use super::caller::Caller;
 use super::faults::{Faults, impossible_at, is_no_stretch};
 use super::form::Text as _;
 use super::location::created;
+use super::master;
 use super::openapi::page;
 use super::removal::missing;
 use super::request_key::{IdempotencyKey, TakesKey, once};
-use super::resources::no_resource;
 use super::texts::{CursorText, Reason, Time};
 use super::{App, ListSize};
 use crate::actor::Role;
@@ -28,6 +26,7 @@ use crate::error::unread;
 use crate::idempotency::Idempotent;
 use crate::interval::Interval;
 use crate::queries::{self, ClosureFilter};
+use crate::record::Resource;
 use crate::rfc3339;
 use crate::unavailability::{MAX_CLOSED_MS, Unavailability};
 
@@ -101,17 +100,15 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     caller.needs(Role::Staff, "Making a resource unavailable")?;
     let path = format!("/resources/{id}/unavailability");
-    let change = Idempotent {
-        change: Close {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
+    let command = Idempotent {
+        command: Close {
             new: body.checked(id.clone())?,
         },
         key: key.of(&caller, &path, &body),
     };
-    let (closure, affected) = match once(app.booking.parts().writer.write(change).await?)? {
+    let (closure, affected) = match once(app.carry_out(&caller, &correlation, command).await?)? {
         Closed::Done { closure, affected } => (closure, affected),
-        Closed::NoResource => return Err(no_resource(&id)),
+        Closed::NoResource => return Err(master::none::<Resource>(&id)),
         Closed::Over => {
             return Err(impossible_at(
                 "endTime",
@@ -220,13 +217,11 @@ pub(super) async fn remove(
     correlation: CorrelationId,
 ) -> Result<StatusCode, Problem> {
     caller.needs(Role::Staff, "Making a resource available again")?;
-    let change = Reopen {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = Reopen {
         resource_id: id,
         id: uid.clone(),
     };
-    match app.booking.parts().writer.write(change).await? {
+    match app.carry_out(&caller, &correlation, command).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(no_closure(&uid)),
     }
@@ -238,7 +233,7 @@ async fn known(booking: &crate::service::Booking, id: &str) -> Result<(), Proble
         .await
         .map_err(unread)?
         .map(drop)
-        .ok_or_else(|| no_resource(id))
+        .ok_or_else(|| master::none::<Resource>(id))
 }
 
 fn no_closure(uid: &str) -> Problem {

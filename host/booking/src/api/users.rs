@@ -1,7 +1,5 @@
 //! The handlers of `/users`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -12,16 +10,15 @@ use utoipa_axum::routes;
 
 use super::caller::Caller;
 use super::etag::{IfMatch, NeedsVersion, Versioned};
-use super::location::created;
+use super::master;
 use super::openapi::page;
 use super::profile_body::{UserBody, UserPatch};
-use super::removal::{self, Removal, WentAlong, added, changed};
-use super::request_key::{IdempotencyKey, TakesKey, once};
+use super::removal::{Removal, WentAlong};
+use super::request_key::{IdempotencyKey, TakesKey};
 use super::texts::CursorText;
 use super::{App, ListSize};
 use crate::actor::Role;
-use crate::changes::{CreateUser, EditUser, RemoveUser};
-use crate::idempotency::Idempotent;
+use crate::changes::Named;
 use crate::queries;
 use crate::record::User;
 
@@ -80,22 +77,8 @@ pub(super) async fn create(
     JsonBody(body): JsonBody<UserBody>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Admin, "Adding a user")?;
-    let user = body.checked()?;
-    let what = named(&user.id);
-    let change = Idempotent {
-        change: CreateUser {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
-            user,
-        },
-        key: key.of(&caller, "/users", &body),
-    };
-    let user = added(
-        &what,
-        once(app.booking.parts().writer.write(change).await?)?,
-    )?;
-    let id = user.id.clone();
-    Ok(created(&["users", &id], versioned(user)))
+    let key = key.of(&caller, "/users", &body);
+    master::add(&app, &caller, &correlation, key, body.checked()?).await
 }
 
 /// One user: oneself, or anybody for an admin
@@ -109,8 +92,7 @@ pub(super) async fn show(
     let user = queries::user(&app.booking.parts().readers, &id)
         .await
         .map_err(crate::error::unread)?;
-    user.map(versioned)
-        .ok_or_else(|| removal::missing(&named(&id)))
+    master::found(user, &id)
 }
 
 /// Change a profile
@@ -124,16 +106,8 @@ pub(super) async fn edit(
     JsonBody(patch): JsonBody<UserPatch>,
 ) -> Result<Versioned<User>, Problem> {
     own_or_admin(&caller, &id)?;
-    let what = named(&id);
-    let change = EditUser {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
-        versions: if_match.required()?,
-        edit: patch.checked()?,
-        id,
-    };
-    let edited = app.booking.parts().writer.write(change).await?;
-    changed(&what, edited).map(versioned)
+    let named = Named::new(id, if_match.required()?);
+    master::edit(&app, &caller, &correlation, named, patch.checked()?).await
 }
 
 /// Delete a user
@@ -147,15 +121,8 @@ pub(super) async fn remove(
     QueryParams(removal): QueryParams<Removal>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Admin, "Deleting a user")?;
-    let what = named(&id);
-    let change = RemoveUser {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
-        versions: if_match.required()?,
-        bookings: removal.bookings(),
-        id,
-    };
-    removal::removed(&what, app.booking.parts().writer.write(change).await?)
+    let named = Named::<User>::new(id, if_match.required()?);
+    master::remove(&app, &caller, &correlation, named, &removal).await
 }
 
 /// Asked before anybody looks, so that the answer says nothing about who exists.
@@ -164,15 +131,4 @@ fn own_or_admin(caller: &Caller, id: &str) -> Result<(), Problem> {
         true => Ok(()),
         false => caller.needs(Role::Admin, "Somebody else's profile"),
     }
-}
-
-fn versioned(user: User) -> Versioned<User> {
-    Versioned {
-        version: user.version,
-        body: user,
-    }
-}
-
-fn named(id: &str) -> String {
-    format!("User {id:?}")
 }

@@ -1,7 +1,5 @@
 //! The handlers of `/waitlist`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -50,15 +48,11 @@ pub(super) async fn join(
 ) -> Result<Response, Problem> {
     let new = body.checked(&caller, &resource_id)?;
     let user_id = new.user_id.clone();
-    let change = Idempotent {
-        change: JoinWaitlist {
-            config: Arc::clone(&app.booking.parts().config),
-            by: caller.actor(&correlation),
-            new,
-        },
+    let command = Idempotent {
+        command: JoinWaitlist { new },
         key: key.of(&caller, &format!("/waitlist/{resource_id}"), &body),
     };
-    match once(app.booking.parts().writer.write(change).await?)? {
+    match once(app.carry_out(&caller, &correlation, command).await?)? {
         Joined::Waits(standing) => Ok(joined(*standing)),
         Joined::Refused(Refused::NoResource) => Err(no_resource(&resource_id)),
         Joined::Refused(why) => Err(refused(&resource_id, &user_id, why)),
@@ -170,15 +164,13 @@ pub(super) async fn leave(
     PathParams((resource_id, entry_id)): PathParams<(String, String)>,
     correlation: CorrelationId,
 ) -> Result<StatusCode, Problem> {
-    let change = LeaveWaitlist {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = LeaveWaitlist {
         access: EntryAccess {
             resource_id,
             entry_id: entry_id.clone(),
         },
     };
-    match app.booking.parts().writer.write(change).await? {
+    match app.carry_out(&caller, &correlation, command).await? {
         Left::Removed => Ok(StatusCode::NO_CONTENT),
         Left::Over(status) => Err(is_over(&entry_id, status)),
         Left::NoEntry => Err(no_entry(&entry_id)),
@@ -212,13 +204,11 @@ pub(super) async fn leave_all(
     let mut faults = Faults::default();
     let user_id = user_id(&mut faults, leaving.user_id.as_ref(), &caller)?;
     faults.result()?;
-    let change = LeaveAll {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = LeaveAll {
         resource_id,
         user_id,
     };
-    let removed = app.booking.parts().writer.write(change).await?;
+    let removed = app.carry_out(&caller, &correlation, command).await?;
     Ok(Json(LeftAll { removed }))
 }
 
@@ -230,15 +220,13 @@ pub(super) async fn accept(
     PathParams((resource_id, entry_id)): PathParams<(String, String)>,
     correlation: CorrelationId,
 ) -> Result<Response, Problem> {
-    let change = AcceptHold {
-        config: Arc::clone(&app.booking.parts().config),
-        by: caller.actor(&correlation),
+    let command = AcceptHold {
         access: EntryAccess {
             resource_id,
             entry_id: entry_id.clone(),
         },
     };
-    let booking = match app.booking.parts().writer.write(change).await? {
+    let booking = match app.carry_out(&caller, &correlation, command).await? {
         Accepted::Booked(booking) => *booking,
         Accepted::NotHeld(status) => return Err(not_held(&entry_id, status)),
         Accepted::NoEntry => return Err(no_entry(&entry_id)),

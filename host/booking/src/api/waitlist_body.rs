@@ -3,14 +3,13 @@
 use carillon_web::Problem;
 use serde::{Deserialize, Serialize};
 
-use super::booking_body::{one, user_id};
+use super::booking_body::{meeting, one, user_id};
 use super::caller::Caller;
 use super::faults::Faults;
 use super::form::Text as _;
 use super::texts::{Time, Title, UserId};
 use crate::actor::Role;
 use crate::changes::NewEntry;
-use crate::interval::Interval;
 use crate::whole;
 
 /// The highest priority that anybody may give themselves.
@@ -47,10 +46,13 @@ impl WaitlistBody {
     pub(super) fn checked(&self, caller: &Caller, resource_id: &str) -> Result<NewEntry, Problem> {
         let mut faults = Faults::default();
         let user_id = user_id(&mut faults, self.user_id.as_ref(), caller)?;
-        faults.text("title", &self.title);
-        faults.people("attendeesCount", self.attendees_count);
-        let interval =
-            faults.interval(("startTime", &self.start_time), ("endTime", &self.end_time));
+        let people = self.attendees_count;
+        let interval = meeting(
+            &mut faults,
+            &self.title,
+            people,
+            (&self.start_time, &self.end_time),
+        );
         if !(0..=MAX_PRIORITY).contains(&self.priority) {
             faults.malformed("priority", format!("it must be from 0 to {MAX_PRIORITY}"));
         }
@@ -62,9 +64,8 @@ impl WaitlistBody {
             resource_id: resource_id.to_owned(),
             user_id,
             title: self.title.trimmed(),
-            // It is there where nothing is wrong.
-            interval: interval.unwrap_or(Interval::new(0, 0)),
-            attendees_count: self.attendees_count,
+            interval,
+            attendees_count: people,
             priority: self.priority,
         })
     }

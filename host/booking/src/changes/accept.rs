@@ -1,13 +1,8 @@
 //! Taking what is held: a hold becomes a booking.
 
-use std::sync::Arc;
-
-use sqlx::SqliteConnection;
-
-use crate::actor::Actor;
 use crate::changes::booking::first_status;
 use crate::changes::waitlist::EntryAccess;
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::place::{self, Placed};
 use crate::queries;
@@ -16,12 +11,9 @@ use crate::status::Status;
 use crate::telemetry::HoldAccepted;
 use crate::waitlist::{Entry, EntryStatus};
 use crate::work::{Subject, Work};
-use crate::writer::Change;
 
 /// Accepts what is held for an entry.
 pub(crate) struct AcceptHold {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) access: EntryAccess,
 }
 
@@ -35,20 +27,10 @@ pub(crate) enum Accepted {
     NoEntry,
 }
 
-impl Change for AcceptHold {
+impl Command for AcceptHold {
     type Done = Accepted;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Accepted, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Accepted, WriteError> {
         let Some(entry) = work.find_entry(&self.access).await? else {
             return Ok(Accepted::NoEntry);
         };

@@ -1,24 +1,17 @@
 //! A new booking.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 
-use crate::actor::Actor;
 use crate::changes::booking::{NewBooking, Obstructed, Refused, not_placed};
 use crate::changes::freed::GivenUp;
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::queries;
 use crate::record::BookingRecord;
 use crate::work::Work;
-use crate::writer::Change;
 
 /// Asks for a booking.
 pub(crate) struct CreateBooking {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) new: NewBooking,
 }
 
@@ -31,20 +24,10 @@ pub(crate) enum Created {
     Refused(Refused),
 }
 
-impl Change for CreateBooking {
+impl Command for CreateBooking {
     type Done = Created;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Created, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Created, WriteError> {
         work.create(&self.new).await
     }
 }

@@ -1,13 +1,9 @@
 //! Another time, place, title or number of people for a booking.
 
-use std::sync::Arc;
-
-use sqlx::SqliteConnection;
-
-use crate::actor::{Actor, Role};
+use crate::actor::Role;
 use crate::changes::booking::{Access, Found, NotPlaced, Refused, first_status, not_placed};
 use crate::changes::freed::GivenUp;
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::place;
 use crate::queries;
@@ -15,7 +11,6 @@ use crate::record::{BookingRecord, Resource};
 use crate::rules::Broken;
 use crate::status::Status;
 use crate::work::Work;
-use crate::writer::Change;
 
 /// What is to be different; what is `None` stays.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +24,6 @@ pub(crate) struct BookingEdit {
 
 /// Asks for a change of a booking.
 pub(crate) struct EditBooking {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) access: Access,
     pub(crate) edit: BookingEdit,
 }
@@ -53,20 +46,10 @@ pub(crate) enum Edited {
     OtherVersion(i64),
 }
 
-impl Change for EditBooking {
+impl Command for EditBooking {
     type Done = Edited;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Edited, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Edited, WriteError> {
         let (before, resource) = match work.find(&self.access).await? {
             Found::Booking(found) => *found,
             Found::NoBooking => return Ok(Edited::NoBooking),

@@ -1,19 +1,16 @@
 //! Calendars that can be read by who knows their address.
 
-use std::sync::Arc;
-
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use sqlx::{SqliteConnection, SqliteExecutor};
+use sqlx::SqliteExecutor;
 
-use crate::actor::{Actor, Role};
-use crate::config::BookingConfig;
+use crate::actor::Role;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::queries;
 use crate::rfc3339;
 use crate::work::{Subject, Work};
-use crate::writer::Change;
 
 /// How many calendars one resource or user may have: one for each device, and some to spare.
 pub(crate) const MAX_FEEDS: i64 = 20;
@@ -81,8 +78,6 @@ impl Secret {
 
 /// Asks for a calendar.
 pub(crate) struct AddFeed {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) kind: FeedKind,
     pub(crate) subject_id: String,
 }
@@ -97,19 +92,15 @@ pub(crate) enum FeedAdded {
     TooMany,
 }
 
-impl Change for AddFeed {
+impl Command for AddFeed {
     type Done = FeedAdded;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<FeedAdded, WriteError> {
-        let subject = subject_name(&mut *connection, self.kind, &self.subject_id).await?;
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<FeedAdded, WriteError> {
+        let subject = subject_name(&mut *work.connection, self.kind, &self.subject_id).await?;
         if subject.is_none() {
             return Ok(FeedAdded::NoSubject);
         }
-        let existing = feeds(&mut *connection, self.kind, &self.subject_id).await?;
+        let existing = feeds(&mut *work.connection, self.kind, &self.subject_id).await?;
         if existing.len() >= usize::try_from(MAX_FEEDS).unwrap_or(0) {
             return Ok(FeedAdded::TooMany);
         }
@@ -117,7 +108,7 @@ impl Change for AddFeed {
             id: uuid::Uuid::now_v7().to_string(),
             kind: self.kind,
             subject_id: self.subject_id.clone(),
-            created_ms: now_ms,
+            created_ms: work.now_ms,
         };
         let secret = Secret::random();
         sqlx::query(
@@ -129,14 +120,8 @@ impl Change for AddFeed {
         .bind(feed.kind.as_str())
         .bind(&feed.subject_id)
         .bind(feed.created_ms)
-        .execute(&mut *connection)
+        .execute(&mut *work.connection)
         .await?;
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
         work.note("feed.added", Subject::Feed, &feed.id, None, Some(&feed))
             .await?;
         Ok(FeedAdded::Added(feed, secret))
@@ -145,8 +130,6 @@ impl Change for AddFeed {
 
 /// Asks to take a calendar away.
 pub(crate) struct RevokeFeed {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) id: String,
 }
 
@@ -158,35 +141,25 @@ pub(crate) enum Revoked {
     NoFeed,
 }
 
-impl Change for RevokeFeed {
+impl Command for RevokeFeed {
     type Done = Revoked;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Revoked, WriteError> {
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Revoked, WriteError> {
         let feed: Option<Feed> = sqlx::query_as("SELECT * FROM feeds WHERE id = ?")
             .bind(&self.id)
-            .fetch_optional(&mut *connection)
+            .fetch_optional(&mut *work.connection)
             .await?;
         let may_touch = |feed: &Feed| match feed.kind {
-            FeedKind::Resource => self.by.role >= Role::Staff,
-            FeedKind::User => self.by.may_act_for(&feed.subject_id),
+            FeedKind::Resource => work.by.role >= Role::Staff,
+            FeedKind::User => work.by.may_act_for(&feed.subject_id),
         };
         let Some(feed) = feed.filter(may_touch) else {
             return Ok(Revoked::NoFeed);
         };
         sqlx::query("DELETE FROM feeds WHERE id = ?")
             .bind(&feed.id)
-            .execute(&mut *connection)
+            .execute(&mut *work.connection)
             .await?;
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
         work.note("feed.revoked", Subject::Feed, &feed.id, Some(&feed), None)
             .await?;
         Ok(Revoked::Revoked)

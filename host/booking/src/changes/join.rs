@@ -1,14 +1,10 @@
 //! Waiting for a time that is taken.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 
-use crate::actor::Actor;
 use crate::changes::booking::Refused;
 use crate::changes::waitlist::Particulars;
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::interval::Interval;
 use crate::queries;
@@ -16,7 +12,6 @@ use crate::record::Resource;
 use crate::rules::Broken;
 use crate::waitlist::{self, Entry, EntryStatus, MAX_WAITING, MAX_WAITING_OF_USER, Standing};
 use crate::work::Work;
-use crate::writer::Change;
 
 /// What an entry is to be. Its values have been checked, except against the tables.
 #[derive(Debug, Clone)]
@@ -31,8 +26,6 @@ pub(crate) struct NewEntry {
 
 /// Asks for an entry.
 pub(crate) struct JoinWaitlist {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) new: NewEntry,
 }
 
@@ -53,20 +46,10 @@ pub(crate) enum Joined {
     TooOften { most: i64 },
 }
 
-impl Change for JoinWaitlist {
+impl Command for JoinWaitlist {
     type Done = Joined;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Joined, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Joined, WriteError> {
         work.join(&self.new).await
     }
 }

@@ -1,22 +1,14 @@
 //! Waiting no more.
 
-use std::sync::Arc;
-
-use sqlx::SqliteConnection;
-
-use crate::actor::Actor;
 use crate::changes::freed::GivenUp;
 use crate::changes::waitlist::{Ending, EntryAccess};
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::waitlist::{self, Entry, EntryStatus, MAX_WAITING_OF_USER, Whose};
 use crate::work::Work;
-use crate::writer::Change;
 
 /// Takes an entry back.
 pub(crate) struct LeaveWaitlist {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) access: EntryAccess,
 }
 
@@ -30,20 +22,10 @@ pub(crate) enum Left {
     NoEntry,
 }
 
-impl Change for LeaveWaitlist {
+impl Command for LeaveWaitlist {
     type Done = Left;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Left, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Left, WriteError> {
         let Some(entry) = work.find_entry(&self.access).await? else {
             return Ok(Left::NoEntry);
         };
@@ -61,27 +43,15 @@ impl Change for LeaveWaitlist {
 
 /// Takes back everything with which a user waits for a resource.
 pub(crate) struct LeaveAll {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) resource_id: String,
     pub(crate) user_id: String,
 }
 
-impl Change for LeaveAll {
+impl Command for LeaveAll {
     /// How many entries that were.
     type Done = usize;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<usize, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<usize, WriteError> {
         let whose = Whose {
             resource_id: Some(&self.resource_id),
             user_id: Some(&self.user_id),

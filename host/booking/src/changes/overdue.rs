@@ -1,13 +1,9 @@
 //! What is due without anybody asking for it: holds and waits that end, bookings to which nobody
 //! came or that nobody left, answers and conflicts that need not be kept.
 
-use std::sync::Arc;
-
-use sqlx::SqliteConnection;
-
-use crate::actor::Actor;
 use crate::changes::step::Stepped;
 use crate::changes::waitlist::Ending;
+use crate::command::Command;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::lease;
@@ -16,7 +12,6 @@ use crate::record::{BookingRecord, Resource};
 use crate::status::{Status, Step};
 use crate::waitlist::{self, Entry, EntryStatus};
 use crate::work::Work;
-use crate::writer::Change;
 
 /// How many answers are forgotten at once.
 const FORGET_ROWS: i64 = 500;
@@ -45,7 +40,6 @@ pub(crate) enum Due {
 
 /// Does what is due, for who has the lease.
 pub(crate) struct Chore {
-    pub(crate) config: Arc<BookingConfig>,
     /// Who does it.
     pub(crate) node: String,
     /// Since when the service is there for people to check in at.
@@ -62,24 +56,22 @@ pub(crate) enum Done {
     NotOurs,
 }
 
-impl Change for Chore {
+impl Command for Chore {
     type Done = Done;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Done, WriteError> {
-        let lasts_ms = lease_ms(&self.config);
-        if !lease::take(connection, lease::SWEEP, &self.node, now_ms, lasts_ms).await? {
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Done, WriteError> {
+        let lasts_ms = lease_ms(work.config);
+        if !lease::take(
+            work.connection,
+            lease::SWEEP,
+            &self.node,
+            work.now_ms,
+            lasts_ms,
+        )
+        .await?
+        {
             return Ok(Done::NotOurs);
         }
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &Actor::service(),
-        };
         let is_done = match &self.due {
             Due::Hold(id) => work.end_overdue_hold(id).await?,
             Due::Wait(id) => work.end_overdue_wait(id).await?,

@@ -1,22 +1,16 @@
 //! The end of a resource or a user. The row stays, for bookings of the past name it; bookings to come
 //! and places in waitlists go first, in the same transaction.
 
-use std::sync::Arc;
-
-use sqlx::SqliteConnection;
-
-use crate::actor::Actor;
 use crate::changes::freed::GivenUp;
-use crate::changes::people::{Changed, seen};
+use crate::changes::master::{Changed, MasterRecord, Named};
 use crate::changes::step::Stepped;
 use crate::changes::waitlist::Ending;
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::queries::{self, Owner};
 use crate::status::{Status, Step};
 use crate::waitlist;
 use crate::work::Work;
-use crate::writer::Change;
 
 /// How many bookings, and how many entries of waitlists, one change takes away at most: everybody
 /// else's changes wait for it.
@@ -47,90 +41,27 @@ pub(crate) enum Cleared {
 /// What became of it.
 pub(crate) type Removed = Changed<Cleared>;
 
-/// Asks for the end of a resource.
-pub(crate) struct RemoveResource {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
-    pub(crate) id: String,
-    /// The versions that `If-Match` names; `None` where any will do.
-    pub(crate) versions: Option<Vec<i64>>,
+/// Asks for the end of one.
+pub(crate) struct Remove<R> {
+    pub(crate) named: Named<R>,
     pub(crate) bookings: WithBookings,
 }
 
-impl Change for RemoveResource {
+impl<R: MasterRecord> Command for Remove<R> {
     type Done = Removed;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Removed, WriteError> {
-        let found = queries::resource(&mut *connection, &self.id).await?;
-        let before = match seen(found, self.versions.as_deref(), |found| found.version) {
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Removed, WriteError> {
+        let before = match self.named.find(work).await? {
             Changed::Now(before) => before,
             Changed::Missing => return Ok(Changed::Missing),
             Changed::OtherVersion(version) => return Ok(Changed::OtherVersion(version)),
         };
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
-        let reason = format!("{} was removed", before.name);
-        let cleared = work
-            .clear(Owner::Resource(&self.id), self.bookings, &reason)
-            .await?;
+        let reason = before.removal();
+        let cleared = work.clear(before.owner(), self.bookings, &reason).await?;
         if let Cleared::Done { .. } = cleared {
-            let mut resource = before.clone();
-            resource.version += 1;
-            work.mark_deleted("resources", &self.id, resource.version)
-                .await?;
-            work.told_of_resource("resource.deleted", Some(&before), &resource)
-                .await?;
-        }
-        Ok(Changed::Now(cleared))
-    }
-}
-
-/// Asks for the end of a user.
-pub(crate) struct RemoveUser {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
-    pub(crate) id: String,
-    /// The versions that `If-Match` names; `None` where any will do.
-    pub(crate) versions: Option<Vec<i64>>,
-    pub(crate) bookings: WithBookings,
-}
-
-impl Change for RemoveUser {
-    type Done = Removed;
-
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Removed, WriteError> {
-        let found = queries::user(&mut *connection, &self.id).await?;
-        let before = match seen(found, self.versions.as_deref(), |found| found.version) {
-            Changed::Now(before) => before,
-            Changed::Missing => return Ok(Changed::Missing),
-            Changed::OtherVersion(version) => return Ok(Changed::OtherVersion(version)),
-        };
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
-        let cleared = work
-            .clear(Owner::User(&self.id), self.bookings, "the user was removed")
-            .await?;
-        if let Cleared::Done { .. } = cleared {
-            let mut user = before.clone();
-            user.version += 1;
-            work.mark_deleted("users", &self.id, user.version).await?;
-            work.told_of_user("user.deleted", Some(&before), &user)
+            let record = before.clone().at_version(before.version() + 1);
+            work.mark_deleted(&record).await?;
+            work.told_of_master(R::KIND.deleted, Some(&before), &record)
                 .await?;
         }
         Ok(Changed::Now(cleared))
@@ -204,17 +135,13 @@ impl Work<'_> {
         })
     }
 
-    async fn mark_deleted(
-        &mut self,
-        table: &'static str,
-        id: &str,
-        version: i64,
-    ) -> Result<(), WriteError> {
+    async fn mark_deleted<R: MasterRecord>(&mut self, record: &R) -> Result<(), WriteError> {
         let mut query = sqlx::QueryBuilder::new("UPDATE ");
-        query.push(table).push(" SET deleted_ms = ");
+        query.push(R::KIND.table).push(" SET deleted_ms = ");
         query.push_bind(self.now_ms).push(", updated_ms = ");
         query.push_bind(self.now_ms).push(", version = ");
-        query.push_bind(version).push(" WHERE id = ").push_bind(id);
+        query.push_bind(record.version()).push(" WHERE id = ");
+        query.push_bind(record.id());
         query.build().execute(&mut *self.connection).await?;
         Ok(())
     }

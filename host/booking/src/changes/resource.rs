@@ -1,57 +1,14 @@
-//! A new resource, and changes of one. What is booked already stays as it is.
-
-use std::sync::Arc;
+//! Resources, as master data. What is booked already stays as it is.
 
 use carillon_events::Topic;
 use sqlx::SqliteConnection;
 
-use crate::actor::Actor;
-use crate::changes::people::{Added, Changed, seen};
-use crate::config::BookingConfig;
+use crate::changes::master::{Kind, MasterRecord};
 use crate::error::WriteError;
-use crate::events;
-use crate::interval::Interval;
-use crate::queries;
+use crate::queries::{self, Owner};
 use crate::record::Resource;
 use crate::rules::Rules;
 use crate::work::{Subject, Work, json};
-use crate::writer::Change;
-
-/// Asks for a new resource. Its values have been checked.
-pub(crate) struct CreateResource {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
-    pub(crate) resource: Resource,
-}
-
-impl Change for CreateResource {
-    type Done = Added<Resource>;
-
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Self::Done, WriteError> {
-        let before: Option<(Option<i64>,)> =
-            sqlx::query_as("SELECT deleted_ms FROM resources WHERE id = ?")
-                .bind(&self.resource.id)
-                .fetch_optional(&mut *connection)
-                .await?;
-        match before {
-            Some((None,)) => return Ok(Added::Exists),
-            Some((Some(_),)) => return Ok(Added::WasDeleted),
-            None => {}
-        }
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
-        work.add_resource(&self.resource).await?;
-        Ok(Added::New(self.resource.clone()))
-    }
-}
 
 /// What is to be different; what is `None` stays.
 #[derive(Debug, Clone, Default)]
@@ -66,11 +23,35 @@ pub(crate) struct ResourceEdit {
     pub(crate) rules: Option<Rules>,
 }
 
-impl ResourceEdit {
-    fn applied_to(&self, before: &Resource) -> Resource {
-        let edit = self.clone();
-        let before = before.clone();
-        Resource {
+impl MasterRecord for Resource {
+    type Edit = ResourceEdit;
+
+    const KIND: Kind = Kind {
+        noun: "Resource",
+        table: "resources",
+        subject: Subject::Resource,
+        topic: Topic::ResourceEvents,
+        created: "resource.created",
+        updated: "resource.updated",
+        deleted: "resource.deleted",
+    };
+
+    fn owner(&self) -> Owner<'_> {
+        Owner::Resource(&self.id)
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn at_version(self, version: i64) -> Self {
+        Self { version, ..self }
+    }
+
+    fn edited(&self, edit: &ResourceEdit) -> Self {
+        let edit = edit.clone();
+        let before = self.clone();
+        Self {
             name: edit.name.unwrap_or(before.name),
             kind: edit.kind.unwrap_or(before.kind),
             capacity: edit.capacity.unwrap_or(before.capacity),
@@ -81,96 +62,44 @@ impl ResourceEdit {
             ..before
         }
     }
-}
 
-/// Asks for a change of a resource.
-pub(crate) struct EditResource {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
-    pub(crate) id: String,
-    /// The versions that `If-Match` names; `None` where any will do.
-    pub(crate) versions: Option<Vec<i64>>,
-    pub(crate) edit: ResourceEdit,
-}
+    fn allows_otherwise_than(&self, before: &Self) -> bool {
+        (&self.rules, self.capacity, &self.time_zone)
+            != (&before.rules, before.capacity, &before.time_zone)
+    }
 
-impl Change for EditResource {
-    type Done = Changed<Resource>;
+    fn removal(&self) -> String {
+        format!("{} was removed", self.name)
+    }
 
-    async fn apply(
-        &self,
+    async fn find(
         connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Self::Done, WriteError> {
-        let found = queries::resource(&mut *connection, &self.id).await?;
-        let before = match seen(found, self.versions.as_deref(), |found| found.version) {
-            Changed::Now(before) => before,
-            other => return Ok(other),
-        };
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
-        let resource = work.edit_resource(before, &self.edit).await?;
-        Ok(Changed::Now(resource))
+        id: &str,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        queries::resource(connection, id).await
     }
-}
 
-impl Work<'_> {
-    async fn edit_resource(
-        &mut self,
-        before: Resource,
-        edit: &ResourceEdit,
-    ) -> Result<Resource, WriteError> {
-        let mut resource = edit.applied_to(&before);
-        if resource == before {
-            return Ok(before);
-        }
-        resource.version += 1;
+    async fn put(&self, work: &mut Work<'_>) -> Result<(), WriteError> {
         sqlx::query(
-            "UPDATE resources SET name = ?, kind = ?, capacity = ?, requires_approval = ?,
-                                  place = ?, time_zone = ?, rules = ?, version = ?, updated_ms = ?
-             WHERE id = ?",
+            "INSERT INTO resources (id, name, kind, capacity, requires_approval, place, time_zone,
+                                    rules, version, updated_ms, created_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)
+             ON CONFLICT (id) DO UPDATE
+             SET name = ?2, kind = ?3, capacity = ?4, requires_approval = ?5, place = ?6,
+                 time_zone = ?7, rules = ?8, version = ?9, updated_ms = ?10",
         )
-        .bind(&resource.name)
-        .bind(&resource.kind)
-        .bind(resource.capacity)
-        .bind(resource.requires_approval)
-        .bind(&resource.place)
-        .bind(&resource.time_zone)
-        .bind(json(&resource.rules)?)
-        .bind(resource.version)
-        .bind(self.now_ms)
-        .bind(&resource.id)
-        .execute(&mut *self.connection)
+        .bind(&self.id)
+        .bind(&self.name)
+        .bind(&self.kind)
+        .bind(self.capacity)
+        .bind(self.requires_approval)
+        .bind(&self.place)
+        .bind(&self.time_zone)
+        .bind(json(&self.rules)?)
+        .bind(self.version)
+        .bind(work.now_ms)
+        .execute(&mut *work.connection)
         .await?;
-        self.told_of_resource("resource.updated", Some(&before), &resource)
-            .await?;
-        // What was forbidden to somebody who waits may be allowed now.
-        if resource.allows_otherwise_than(&before) {
-            let ever = Interval::new(self.now_ms, i64::MAX);
-            self.ask_waiting(&resource.id, vec![ever]).await?;
-        }
-        Ok(resource)
-    }
-
-    /// Tells of a change of a resource that is written, and notes it.
-    pub(super) async fn told_of_resource(
-        &mut self,
-        kind: &str,
-        before: Option<&Resource>,
-        resource: &Resource,
-    ) -> Result<(), WriteError> {
-        self.note(
-            kind,
-            Subject::Resource,
-            &resource.id,
-            before,
-            Some(resource),
-        )
-        .await?;
-        let draft = events::of_resource(kind, resource, self.now_ms)?;
-        self.tell(Topic::ResourceEvents, &resource.id, draft).await
+        Ok(())
     }
 }

@@ -1,10 +1,5 @@
 //! Changes of several occurrences of a series at once: all of them, or none.
 
-use std::sync::Arc;
-
-use sqlx::SqliteConnection;
-
-use crate::actor::Actor;
 use crate::changes::booking::{Access, Found, NotPlaced, Obstructed, Refused, not_placed};
 use crate::changes::edit::{Attempt, BookingEdit, Edited, Rewritten};
 use crate::changes::freed::GivenUp;
@@ -12,19 +7,16 @@ use crate::changes::occurrence::{Obstacle, Occurrence, Outcome};
 use crate::changes::series::NoPlace;
 use crate::changes::shift::Shift;
 use crate::changes::step::Stepped;
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::place;
 use crate::record::{BookingRecord, Resource};
 use crate::series::{Scope, SeriesRecord, occurrences_from, series};
 use crate::status::{Status, Step};
 use crate::work::{Subject, Work};
-use crate::writer::Change;
 
 /// Asks for a change of an occurrence, and of others with it.
 pub(crate) struct EditScoped {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) access: Access,
     pub(crate) scope: Scope,
     /// What is to be different about the occurrence that is named.
@@ -45,8 +37,6 @@ pub(crate) enum ScopedEdited {
 
 /// Asks to call off an occurrence, and others with it.
 pub(crate) struct CancelScoped {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) access: Access,
     pub(crate) scope: Scope,
 }
@@ -61,20 +51,10 @@ pub(crate) enum ScopedCancelled {
     NoSeries,
 }
 
-impl Change for EditScoped {
+impl Command for EditScoped {
     type Done = ScopedEdited;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<ScopedEdited, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<ScopedEdited, WriteError> {
         let named = match work.find(&self.access).await? {
             Found::Booking(found) => found.0,
             Found::NoBooking => return Ok(ScopedEdited::Refused(Edited::NoBooking)),
@@ -86,20 +66,10 @@ impl Change for EditScoped {
     }
 }
 
-impl Change for CancelScoped {
+impl Command for CancelScoped {
     type Done = ScopedCancelled;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<ScopedCancelled, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<ScopedCancelled, WriteError> {
         let named = match work.find(&self.access).await? {
             Found::Booking(found) => found.0,
             Found::NoBooking => return Ok(ScopedCancelled::Refused(Stepped::NoBooking)),
@@ -288,12 +258,9 @@ impl Work<'_> {
         let Some(series) = series(&mut *self.connection, series_id).await? else {
             return Ok(None);
         };
-        if scope == Scope::This {
-            return Ok(Some((series, vec![named.clone()])));
-        }
         let from_ms = match scope {
             Scope::All => i64::MIN,
-            Scope::This | Scope::Following => occurrence_ms,
+            Scope::Following => occurrence_ms,
         };
         let mut members = occurrences_from(&mut *self.connection, series_id, from_ms).await?;
         let now_ms = self.now_ms;

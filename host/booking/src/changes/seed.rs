@@ -1,17 +1,11 @@
 //! The resources and users of `--demo`.
 
-use std::sync::Arc;
-
-use sqlx::SqliteConnection;
-
-use crate::actor::Actor;
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::queries;
 use crate::record::{Resource, User};
 use crate::rules::Rules;
 use crate::work::Work;
-use crate::writer::Change;
 
 /// Id, name, capacity, and whether bookings wait for approval.
 const RESOURCES: [(&str, &str, i64, bool); 4] = [
@@ -33,28 +27,16 @@ const USERS: [(&str, &str, &str, &str); 7] = [
 ];
 
 /// Fills an empty database; leaves any other as it is.
-pub(crate) struct SeedDemo {
-    pub(crate) config: Arc<BookingConfig>,
-}
+pub(crate) struct SeedDemo;
 
-impl Change for SeedDemo {
+impl Command for SeedDemo {
     /// Whether there was anything to do.
     type Done = bool;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<bool, WriteError> {
-        if !queries::is_empty(&mut *connection).await? {
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<bool, WriteError> {
+        if !queries::is_empty(&mut *work.connection).await? {
             return Ok(false);
         }
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &Actor::service(),
-        };
         for (id, name, capacity, requires_approval) in RESOURCES {
             let resource = Resource {
                 id: id.into(),
@@ -67,7 +49,7 @@ impl Change for SeedDemo {
                 rules: Rules::default(),
                 version: 1,
             };
-            work.add_resource(&resource).await?;
+            work.add_master(&resource).await?;
         }
         for (id, display_name, time_zone, locale) in USERS {
             let user = User {
@@ -78,7 +60,7 @@ impl Change for SeedDemo {
                 locale: locale.into(),
                 version: 1,
             };
-            work.add_user(&user).await?;
+            work.add_master(&user).await?;
         }
         Ok(true)
     }

@@ -1,24 +1,19 @@
 //! A new series: every occurrence is a booking of its own, and all of them are made in one change.
 
-use std::sync::Arc;
-
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 
-use crate::actor::Actor;
 use crate::changes::booking::{NewBooking, Obstructed, Refused, Taken, not_placed};
 use crate::changes::conflicts::OpenConflict;
 use crate::changes::freed::GivenUp;
 use crate::changes::occurrence::{Obstacle, Occurrence, Outcome};
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::queries;
 use crate::record::{BookingRecord, Resource, User};
 use crate::recurrence::Expansion;
 use crate::series::SeriesRecord;
 use crate::work::{Subject, Work};
-use crate::writer::Change;
 
 /// For how many conflicts of one series other times are looked for. The look is dear, and whoever
 /// waits to write waits for it.
@@ -48,8 +43,6 @@ pub(crate) struct NewSeries {
 
 /// Asks for a series.
 pub(crate) struct CreateSeries {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) new: NewSeries,
 }
 
@@ -80,20 +73,10 @@ pub(crate) struct NoPlace {
     pub(crate) first: Option<Taken>,
 }
 
-impl Change for CreateSeries {
+impl Command for CreateSeries {
     type Done = SeriesCreated;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<SeriesCreated, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<SeriesCreated, WriteError> {
         work.create_series(&self.new).await
     }
 }

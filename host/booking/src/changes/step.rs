@@ -1,25 +1,18 @@
 //! A step in the life of a booking.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use sqlx::SqliteConnection;
-
-use crate::actor::Actor;
 use crate::changes::booking::{Access, Found};
 use crate::changes::freed::GivenUp;
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::record::{BookingRecord, Resource};
 use crate::rfc3339;
 use crate::status::{Refusal, Status, Step};
 use crate::work::Work;
-use crate::writer::Change;
 
 /// Asks a booking to take a step.
 pub(crate) struct TakeStep {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) access: Access,
     pub(crate) step: Step,
 }
@@ -36,20 +29,10 @@ pub(crate) enum Stepped {
     OtherVersion(i64),
 }
 
-impl Change for TakeStep {
+impl Command for TakeStep {
     type Done = Stepped;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Stepped, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Stepped, WriteError> {
         let (before, resource) = match work.find(&self.access).await? {
             Found::Booking(found) => *found,
             Found::NoBooking => return Ok(Stepped::NoBooking),

@@ -2,17 +2,13 @@
 //! conflict; whoever moves or calls off has resolved it, and so has whoever opens the resource again.
 //! What is only held for somebody ends.
 
-use std::sync::Arc;
-
 use carillon_events::Topic;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 
-use crate::actor::Actor;
 use crate::changes::conflicts::{NewConflict, OpenConflict};
 use crate::changes::freed::GivenUp;
 use crate::changes::waitlist::Ending;
-use crate::config::BookingConfig;
+use crate::command::Command;
 use crate::error::WriteError;
 use crate::events;
 use crate::interval::Interval;
@@ -22,7 +18,6 @@ use crate::status::Status;
 use crate::unavailability::Unavailability;
 use crate::waitlist;
 use crate::work::{Subject, Work};
-use crate::writer::Change;
 
 /// How many bookings one change puts into conflict at most; each is an event of its own, and
 /// everybody else's changes wait for it.
@@ -34,8 +29,6 @@ const MAX_SUGGESTED_TO: usize = 20;
 
 /// Asks that a resource cannot be used for a time. The values have been checked.
 pub(crate) struct Close {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) new: NewClosure,
 }
 
@@ -63,47 +56,25 @@ pub(crate) enum Closed {
     TooMany { until_ms: i64 },
 }
 
-impl Change for Close {
+impl Command for Close {
     type Done = Closed;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Closed, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<Closed, WriteError> {
         work.close(&self.new).await
     }
 }
 
 /// Asks that a resource can be used again at a time when it could not.
 pub(crate) struct Reopen {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
     pub(crate) resource_id: String,
     pub(crate) id: String,
 }
 
-impl Change for Reopen {
+impl Command for Reopen {
     /// Whether there was such a time.
     type Done = bool;
 
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<bool, WriteError> {
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
+    async fn carry_out(&self, work: &mut Work<'_>) -> Result<bool, WriteError> {
         work.reopen(&self.resource_id, &self.id).await
     }
 }

@@ -1,55 +1,13 @@
-//! A new user, and changes of their profile.
-
-use std::sync::Arc;
+//! Users, as master data.
 
 use carillon_events::Topic;
 use sqlx::SqliteConnection;
 
-use crate::actor::Actor;
-use crate::changes::people::{Added, Changed, seen};
-use crate::config::BookingConfig;
+use crate::changes::master::{Kind, MasterRecord};
 use crate::error::WriteError;
-use crate::events;
-use crate::queries;
+use crate::queries::{self, Owner};
 use crate::record::User;
 use crate::work::{Subject, Work};
-use crate::writer::Change;
-
-/// Asks for a new user. The values have been checked.
-pub(crate) struct CreateUser {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
-    pub(crate) user: User,
-}
-
-impl Change for CreateUser {
-    type Done = Added<User>;
-
-    async fn apply(
-        &self,
-        connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Self::Done, WriteError> {
-        let before: Option<(Option<i64>,)> =
-            sqlx::query_as("SELECT deleted_ms FROM users WHERE id = ?")
-                .bind(&self.user.id)
-                .fetch_optional(&mut *connection)
-                .await?;
-        match before {
-            Some((None,)) => return Ok(Added::Exists),
-            Some((Some(_),)) => return Ok(Added::WasDeleted),
-            None => {}
-        }
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
-        work.add_user(&self.user).await?;
-        Ok(Added::New(self.user.clone()))
-    }
-}
 
 /// What is to be different; what is `None` stays.
 #[derive(Debug, Clone, Default)]
@@ -60,11 +18,35 @@ pub(crate) struct UserEdit {
     pub(crate) locale: Option<String>,
 }
 
-impl UserEdit {
-    fn applied_to(&self, before: &User) -> User {
-        let edit = self.clone();
-        let before = before.clone();
-        User {
+impl MasterRecord for User {
+    type Edit = UserEdit;
+
+    const KIND: Kind = Kind {
+        noun: "User",
+        table: "users",
+        subject: Subject::User,
+        topic: Topic::UserEvents,
+        created: "user.created",
+        updated: "user.updated",
+        deleted: "user.deleted",
+    };
+
+    fn owner(&self) -> Owner<'_> {
+        Owner::User(&self.id)
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn at_version(self, version: i64) -> Self {
+        Self { version, ..self }
+    }
+
+    fn edited(&self, edit: &UserEdit) -> Self {
+        let edit = edit.clone();
+        let before = self.clone();
+        Self {
             email: edit.email.unwrap_or(before.email),
             display_name: edit.display_name.unwrap_or(before.display_name),
             time_zone: edit.time_zone.unwrap_or(before.time_zone),
@@ -72,77 +54,36 @@ impl UserEdit {
             ..before
         }
     }
-}
 
-/// Asks for a change of a user.
-pub(crate) struct EditUser {
-    pub(crate) config: Arc<BookingConfig>,
-    pub(crate) by: Actor,
-    pub(crate) id: String,
-    /// The versions that `If-Match` names; `None` where any will do.
-    pub(crate) versions: Option<Vec<i64>>,
-    pub(crate) edit: UserEdit,
-}
+    fn removal(&self) -> String {
+        "the user was removed".to_owned()
+    }
 
-impl Change for EditUser {
-    type Done = Changed<User>;
-
-    async fn apply(
-        &self,
+    async fn find(
         connection: &mut SqliteConnection,
-        now_ms: i64,
-    ) -> Result<Self::Done, WriteError> {
-        let found = queries::user(&mut *connection, &self.id).await?;
-        let before = match seen(found, self.versions.as_deref(), |found| found.version) {
-            Changed::Now(before) => before,
-            other => return Ok(other),
-        };
-        let mut work = Work {
-            connection,
-            now_ms,
-            config: &self.config,
-            by: &self.by,
-        };
-        Ok(Changed::Now(work.edit_user(before, &self.edit).await?))
+        id: &str,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        queries::user(connection, id).await
     }
-}
 
-impl Work<'_> {
-    async fn edit_user(&mut self, before: User, edit: &UserEdit) -> Result<User, WriteError> {
-        let mut user = edit.applied_to(&before);
-        if user == before {
-            return Ok(before);
-        }
-        user.version += 1;
+    async fn put(&self, work: &mut Work<'_>) -> Result<(), WriteError> {
         sqlx::query(
-            "UPDATE users SET display_name = ?, email = ?, time_zone = ?, locale = ?, version = ?,
-                              updated_ms = ?
-             WHERE id = ?",
+            "INSERT INTO users (id, display_name, email, time_zone, locale, version, updated_ms,
+                                created_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)
+             ON CONFLICT (id) DO UPDATE
+             SET display_name = ?2, email = ?3, time_zone = ?4, locale = ?5, version = ?6,
+                 updated_ms = ?7",
         )
-        .bind(&user.display_name)
-        .bind(&user.email)
-        .bind(&user.time_zone)
-        .bind(&user.locale)
-        .bind(user.version)
-        .bind(self.now_ms)
-        .bind(&user.id)
-        .execute(&mut *self.connection)
+        .bind(&self.id)
+        .bind(&self.display_name)
+        .bind(&self.email)
+        .bind(&self.time_zone)
+        .bind(&self.locale)
+        .bind(self.version)
+        .bind(work.now_ms)
+        .execute(&mut *work.connection)
         .await?;
-        self.told_of_user("user.updated", Some(&before), &user)
-            .await?;
-        Ok(user)
-    }
-
-    /// Tells of a change of a user that is written, and notes it.
-    pub(super) async fn told_of_user(
-        &mut self,
-        kind: &str,
-        before: Option<&User>,
-        user: &User,
-    ) -> Result<(), WriteError> {
-        self.note(kind, Subject::User, &user.id, before, Some(user))
-            .await?;
-        let draft = events::of_user(kind, user, self.now_ms)?;
-        self.tell(Topic::UserEvents, &user.id, draft).await
+        Ok(())
     }
 }

@@ -19,6 +19,11 @@ pub(crate) enum Owner<'a> {
 }
 
 impl<'a> Owner<'a> {
+    /// Its id.
+    pub(crate) fn id(self) -> &'a str {
+        self.column().1
+    }
+
     /// The column that names them, and its value.
     pub(crate) fn column(self) -> (&'static str, &'a str) {
         match self {

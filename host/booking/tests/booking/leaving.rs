@@ -2,25 +2,11 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use carillon_booking::Surroundings;
-use carillon_web::{TokenConfig, TokenVerifier};
 use serde_json::Value;
 
-use crate::roles::{SECRET, token};
+use crate::roles::{checking_tokens, token};
 use crate::running::{Running, quiet, wish};
 use crate::waitlist::wait;
-
-async fn open_to_all() -> Running {
-    let tokens = TokenConfig {
-        hmac_secret: Some(SECRET.into()),
-        ..TokenConfig::default()
-    };
-    let surroundings = Surroundings {
-        tokens: Some(TokenVerifier::new(&tokens).unwrap()),
-        ..Surroundings::default()
-    };
-    Running::with(quiet(), surroundings).await
-}
 
 /// Lets user-2 wait and be taken off by whoever sends this; answers the reason that the event gives.
 async fn reason_told(running: &Running, bearer: Option<String>) -> Value {
@@ -40,7 +26,7 @@ async fn reason_told(running: &Running, bearer: Option<String>) -> Value {
 
 #[tokio::test]
 async fn staff_is_named_only_where_it_is_known_to_have_been_somebody_else() {
-    let running = open_to_all().await;
+    let running = Running::with(quiet(), checking_tokens()).await;
     running.book(&wish(9)).await;
     assert_eq!(reason_told(&running, None).await, Value::Null);
     assert_eq!(

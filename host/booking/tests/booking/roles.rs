@@ -10,23 +10,27 @@ use serde_json::{Value, json};
 
 use crate::running::{Answer, Running, time, wish};
 
-pub(crate) const SECRET: &str = "a secret of at least thirty-two bytes";
+const SECRET: &str = "a secret of at least thirty-two bytes";
 
-/// A service with the demo's rows that asks for tokens.
-pub(crate) async fn with_tokens(config: BookingConfig) -> Running {
+/// What checks tokens.
+pub(crate) fn checking_tokens() -> Surroundings {
     let tokens = TokenConfig {
         hmac_secret: Some(SECRET.into()),
         ..TokenConfig::default()
     };
-    let surroundings = Surroundings {
+    Surroundings {
         tokens: Some(TokenVerifier::new(&tokens).unwrap()),
         ..Surroundings::default()
-    };
+    }
+}
+
+/// A service with the demo's rows that asks for tokens.
+pub(crate) async fn with_tokens(config: BookingConfig) -> Running {
     let config = BookingConfig {
         require_token: true,
         ..config
     };
-    Running::with(config, surroundings).await
+    Running::with(config, checking_tokens()).await
 }
 
 pub(crate) fn token(user: &str, roles: &[&str]) -> String {

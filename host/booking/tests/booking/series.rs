@@ -25,7 +25,8 @@ fn in_the_way(start: &str, end: &str) -> Value {
     })
 }
 
-fn column<'a>(report: &'a Value, member: &str) -> Vec<&'a Value> {
+/// One member of each occurrence.
+pub(crate) fn column<'a>(report: &'a Value, member: &str) -> Vec<&'a Value> {
     let occurrences = report["occurrences"].as_array().unwrap();
     occurrences.iter().map(|one| &one[member]).collect()
 }

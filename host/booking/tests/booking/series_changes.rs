@@ -2,31 +2,21 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 use sqlx::Row;
 
 use crate::running::{Answer, Running, connect};
-use crate::series::mondays;
+use crate::series::{column, mondays};
 
 impl Running {
-    /// Four Mondays at nine in Berlin, over the change of 2026-10-25: the ids.
-    async fn four_mondays(&self) -> Vec<String> {
-        self.series(&mondays("2026-10-12", "Europe/Berlin", "refuse"))
-            .await
-    }
-
     /// Makes a series: the ids of its occurrences.
     pub(crate) async fn series(&self, wanted: &Value) -> Vec<String> {
         let answer = self.post("/series", wanted).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
         let report = answer.json();
-        let occurrences = report["occurrences"].as_array().unwrap();
-        let ids = occurrences
-            .iter()
-            .map(|one| one["bookingId"].as_str().unwrap());
-        ids.map(str::to_owned).collect()
+        let ids = column(&report, "bookingId").into_iter();
+        ids.map(|id| id.as_str().unwrap().to_owned()).collect()
     }
 
     pub(crate) async fn patch_scope(
@@ -36,12 +26,8 @@ impl Running {
         if_match: &str,
         patch: &Value,
     ) -> Answer {
-        let request = Request::patch(format!("/bookings/{id}?scope={scope}"))
-            .header("content-type", "application/json")
-            .header("if-match", if_match)
-            .body(Body::from(patch.to_string()))
-            .unwrap();
-        self.send(request).await
+        let id = format!("{id}?scope={scope}");
+        self.patch(&id, if_match, patch).await
     }
 
     /// One member of each booking.
@@ -55,10 +41,26 @@ impl Running {
     }
 }
 
+/// A service with four Mondays at nine in Berlin, over the change of 2026-10-25; their ids.
+async fn four_mondays() -> (Running, Vec<String>) {
+    let running = Running::new().await;
+    let wanted = mondays("2026-10-12", "Europe/Berlin", "refuse");
+    let ids = running.series(&wanted).await;
+    (running, ids)
+}
+
+/// A service with days in a row from 2026-10-12 on, at nine; their ids.
+async fn days(count: usize) -> (Running, Vec<String>) {
+    let running = Running::new().await;
+    let mut wanted = mondays("2026-10-12", "UTC", "refuse");
+    wanted["rule"] = json!(format!("FREQ=DAILY;COUNT={count}"));
+    let ids = running.series(&wanted).await;
+    (running, ids)
+}
+
 #[tokio::test]
 async fn another_time_of_day_for_the_following_is_that_time_after_the_clocks_have_changed() {
-    let running = Running::new().await;
-    let ids = running.four_mondays().await;
+    let (running, ids) = four_mondays().await;
     // From nine to half past ten, and half an hour longer.
     let patch = json!({ "startTime": "2026-10-19T08:30:00Z", "endTime": "2026-10-19T10:00:00Z" });
     let answer = running
@@ -111,8 +113,7 @@ async fn another_time_of_day_for_the_following_is_that_time_after_the_clocks_hav
 
 #[tokio::test]
 async fn one_occurrence_without_place_keeps_all_of_them_as_they_were() {
-    let running = Running::new().await;
-    let ids = running.four_mondays().await;
+    let (running, ids) = four_mondays().await;
     let in_the_way = json!({
         "resourceId": "room-1", "userId": "user-2", "title": "Secret plans",
         "startTime": "2026-10-26T09:30:00Z", "endTime": "2026-10-26T10:30:00Z",
@@ -121,13 +122,10 @@ async fn one_occurrence_without_place_keeps_all_of_them_as_they_were() {
     let patch = json!({ "startTime": "2026-10-12T08:00:00Z", "title": "Later" });
     let answer = running.patch_scope(&ids[0], "all", "*", &patch).await;
     let problem = answer.problem(409);
-    let outcomes: Vec<&Value> = problem["occurrences"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| &one["outcome"])
-        .collect();
-    assert_eq!(outcomes, ["possible", "possible", "refused", "possible"]);
+    assert_eq!(
+        column(&problem, "outcome"),
+        ["possible", "possible", "refused", "possible"]
+    );
     let third = &problem["occurrences"][2];
     assert_eq!(third["bookingId"], ids[2]);
     assert_eq!(third["startTime"], "2026-10-26T09:00:00Z");
@@ -150,10 +148,7 @@ async fn one_occurrence_without_place_keeps_all_of_them_as_they_were() {
 
 #[tokio::test]
 async fn occurrences_move_into_each_others_time_in_both_directions() {
-    let running = Running::new().await;
-    let mut wanted = mondays("2026-10-12", "UTC", "refuse");
-    wanted["rule"] = json!("FREQ=DAILY;COUNT=4");
-    let ids = running.series(&wanted).await;
+    let (running, ids) = days(4).await;
     for (start, last) in [
         ("2026-10-13T09:00:00Z", "2026-10-16T09:00:00Z"),
         ("2026-10-12T09:00:00Z", "2026-10-15T09:00:00Z"),
@@ -167,10 +162,7 @@ async fn occurrences_move_into_each_others_time_in_both_directions() {
 
 #[tokio::test]
 async fn where_others_are_in_the_way_no_occurrence_is_said_to_be_in_the_way_of_another() {
-    let running = Running::new().await;
-    let mut wanted = mondays("2026-10-12", "UTC", "refuse");
-    wanted["rule"] = json!("FREQ=DAILY;COUNT=3");
-    let ids = running.series(&wanted).await;
+    let (running, ids) = days(3).await;
     let mut in_the_way = crate::running::wish(9);
     for (hour, day) in [
         ("startTime", "2026-10-15T09:30:00Z"),
@@ -183,13 +175,10 @@ async fn where_others_are_in_the_way_no_occurrence_is_said_to_be_in_the_way_of_a
     let patch = json!({ "startTime": "2026-10-13T09:00:00Z" });
     let refused = running.patch_scope(&ids[0], "all", "*", &patch).await;
     let problem = refused.problem(409);
-    let outcomes: Vec<&Value> = problem["occurrences"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| &one["outcome"])
-        .collect();
-    assert_eq!(outcomes, ["possible", "possible", "refused"]);
+    assert_eq!(
+        column(&problem, "outcome"),
+        ["possible", "possible", "refused"]
+    );
     assert_eq!(running.each(&ids, "status").await, ["confirmed"; 3]);
     assert_eq!(running.each(&ids, "version").await, [1, 1, 1]);
     // One that stays as it is keeps its place while the others are changed.
@@ -211,8 +200,7 @@ async fn where_others_are_in_the_way_no_occurrence_is_said_to_be_in_the_way_of_a
 
 #[tokio::test]
 async fn what_is_over_or_called_off_stays_as_it_is() {
-    let running = Running::new().await;
-    let ids = running.four_mondays().await;
+    let (running, ids) = four_mondays().await;
     running.step(&ids[2], "cancel").await;
     // To 2026-10-14: the first is over.
     running
@@ -236,8 +224,7 @@ async fn what_is_over_or_called_off_stays_as_it_is() {
 
 #[tokio::test]
 async fn the_following_are_called_off_together_and_the_others_stand() {
-    let running = Running::new().await;
-    let ids = running.four_mondays().await;
+    let (running, ids) = four_mondays().await;
     let answer = running.step(&ids[2], "cancel?scope=following").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     assert_eq!(answer.json()["items"].as_array().unwrap().len(), 2);
@@ -263,8 +250,7 @@ async fn the_following_are_called_off_together_and_the_others_stand() {
 
 #[tokio::test]
 async fn a_scope_needs_a_series_a_version_and_a_change_that_can_be_for_several() {
-    let running = Running::new().await;
-    let ids = running.four_mondays().await;
+    let (running, ids) = four_mondays().await;
     let title = json!({ "title": "x" });
     running
         .patch_scope(&ids[0], "all", "\"7\"", &title)
@@ -311,8 +297,7 @@ async fn a_scope_needs_a_series_a_version_and_a_change_that_can_be_for_several()
 
 #[tokio::test]
 async fn a_whole_form_sent_back_with_another_title_changes_the_title_of_all_and_no_time() {
-    let running = Running::new().await;
-    let ids = running.four_mondays().await;
+    let (running, ids) = four_mondays().await;
     let starts = running.each(&ids, "startTime").await;
     let named = running.get(&format!("/bookings/{}", ids[0])).await.json();
     let form = json!({

@@ -1,35 +1,15 @@
 //! The API with `require_token`.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use carillon_booking::{Booking, BookingConfig, Surroundings, SurroundingsError};
-use carillon_web::{TokenConfig, TokenMinter, TokenVerifier};
 use serde_json::{Value, json};
 
+use crate::roles::{token, with_tokens};
 use crate::running::{Answer, Running, quiet, wish};
 
-const SECRET: &str = "a secret of at least thirty-two bytes";
-
-fn config() -> BookingConfig {
-    BookingConfig {
-        require_token: true,
-        ..quiet()
-    }
-}
-
 pub(crate) async fn running() -> Running {
-    let tokens = TokenVerifier::new(&TokenConfig {
-        hmac_secret: Some(SECRET.into()),
-        ..TokenConfig::default()
-    })
-    .unwrap();
-    let surroundings = Surroundings {
-        tokens: Some(tokens),
-        ..Surroundings::default()
-    };
-    Running::with(config(), surroundings).await
+    with_tokens(quiet()).await
 }
 
 pub(crate) async fn call(
@@ -39,15 +19,10 @@ pub(crate) async fn call(
     path: &str,
     body: &Value,
 ) -> Answer {
-    let roles = if user == "boss" {
-        vec!["admin".to_owned()]
-    } else {
-        Vec::new()
+    let token = match user {
+        "boss" => token(user, &["admin"]),
+        _ => token(user, &[]),
     };
-    let token = TokenMinter::new(SECRET)
-        .unwrap()
-        .mint(user, &[], &roles, Duration::from_secs(60))
-        .unwrap();
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -117,7 +92,11 @@ async fn approval_is_for_those_with_the_role() {
 #[tokio::test]
 async fn tokens_that_are_required_must_be_configured() {
     let folder = tempfile::tempdir().unwrap();
-    let booking = Booking::open(folder.path(), config()).await.unwrap();
+    let config = BookingConfig {
+        require_token: true,
+        ..quiet()
+    };
+    let booking = Booking::open(folder.path(), config).await.unwrap();
     assert!(matches!(
         booking.router(Surroundings::default()).unwrap_err(),
         SurroundingsError::NoTokens

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use carillon_pipeline::{DeadLetterQuery, RunAs};
+use carillon_pipeline::RunAs;
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, TOPIC, by, event, events, eventually, field, numbered, somebody};
@@ -14,10 +14,7 @@ async fn a_version_that_traps_is_quarantined_and_the_mended_one_catches_up() {
     rig.stream("u", 10).await;
     rig.load("greeter-traps", RunAs::Active).await.unwrap();
     rig.send(numbered(5..100)).await;
-    eventually("the plugin to be quarantined", async || {
-        (rig.plugin("greeter").state == "quarantined").then_some(())
-    })
-    .await;
+    rig.quarantined("greeter").await;
     eventually("echo to hear everything", async || {
         let entries = rig.store.history("user:u", 0, 10_000).await.unwrap();
         let echoed = entries
@@ -30,11 +27,7 @@ async fn a_version_that_traps_is_quarantined_and_the_mended_one_catches_up() {
     assert_eq!(rig.plugin("greeter").state, "active");
     let letters = eventually("all to be handled or dead", async || {
         let entries = rig.stream("u", 100).await;
-        let letters = rig
-            .operations()
-            .dead_letters(&DeadLetterQuery::default(), None, 100)
-            .await
-            .unwrap();
+        let letters = rig.given_up().await;
         (by(&entries, "greeter").len() + letters.len() == 100).then_some(letters)
     })
     .await;
@@ -72,28 +65,11 @@ async fn a_quarantined_plugin_that_works_again_is_noticed_by_a_probe() {
     rig.send((0..3).map(|n| event(&format!("bad{n}"), "u", json!({"attempts": 99}))))
         .await;
     rig.send([event("good", "u", json!({}))]).await;
-    eventually("the plugin to be quarantined", async || {
-        (rig.plugin("retry-then-ok").state == "quarantined").then_some(())
-    })
-    .await;
-    let letters = rig
-        .operations()
-        .dead_letters(&DeadLetterQuery::default(), None, 10)
-        .await
-        .unwrap();
+    rig.quarantined("retry-then-ok").await;
+    let letters = rig.given_up().await;
     assert_eq!(letters.len(), 2, "ten faults are two events and a half");
-    eventually("three probes to fail", async || {
-        let reason = rig.plugin("retry-then-ok").reason.unwrap();
-        let (_, probes) = reason.rsplit_once("; ").unwrap();
-        let probes = probes.strip_suffix(" probes failed since")?;
-        (probes.parse::<u32>().unwrap() >= 3).then_some(())
-    })
-    .await;
-    let still = rig
-        .operations()
-        .dead_letters(&DeadLetterQuery::default(), None, 10)
-        .await
-        .unwrap();
+    rig.probes_failed("retry-then-ok", 3).await;
+    let still = rig.given_up().await;
     assert_eq!(still.len(), 2, "probes take no attempts");
     // The operator takes the event away that stands in its way.
     rig.operations()

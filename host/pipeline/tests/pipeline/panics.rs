@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Once;
 
-use carillon_pipeline::{DeadLetterQuery, RunAs};
+use carillon_pipeline::RunAs;
 use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -58,10 +58,7 @@ async fn a_plugin_that_makes_the_host_panic_is_quarantined_like_one_that_traps()
     let rig = Rig::start(&["trap-always", "echo"], &[]).await;
     let bad = (0..4).map(|number| event(&format!("host-panic-{number}"), "u", json!({})));
     rig.send(bad).await;
-    eventually("the plugin to be quarantined", async || {
-        (rig.plugin("trap-always").state == "quarantined").then_some(())
-    })
-    .await;
+    rig.quarantined("trap-always").await;
     let summary = rig.plugin("trap-always");
     let reason = summary.reason.unwrap_or_default();
     assert!(reason.contains("10 faults in a row"), "{reason}");
@@ -69,13 +66,7 @@ async fn a_plugin_that_makes_the_host_panic_is_quarantined_like_one_that_traps()
     rig.stream("u", 4).await;
     assert_eq!(rig.plugin("echo").state, "active");
     // Two events took four attempts each; probes take none.
-    eventually("three probes to fail", async || {
-        let reason = rig.plugin("trap-always").reason?;
-        let (_, probes) = reason.rsplit_once("; ")?;
-        let probes = probes.strip_suffix(" probes failed since")?;
-        (probes.parse::<u32>().ok()? >= 3).then_some(())
-    })
-    .await;
+    rig.probes_failed("trap-always", 3).await;
     assert_eq!(rig.dead_letters(2).await.len(), 2);
 }
 
@@ -93,11 +84,7 @@ async fn a_shadow_that_makes_the_host_panic_gets_past_it_without_a_dead_letter()
         (report.compared == 1).then_some(())
     })
     .await;
-    let letters = rig
-        .operations()
-        .dead_letters(&DeadLetterQuery::default(), None, 10)
-        .await
-        .unwrap();
+    let letters = rig.given_up().await;
     assert!(letters.is_empty(), "{letters:?}");
     assert_eq!(rig.plugin("greeter").state, "active");
 }

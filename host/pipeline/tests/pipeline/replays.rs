@@ -1,8 +1,6 @@
 //! Replays.
 
-use carillon_pipeline::{
-    DeadLetterQuery, ReplayEffects, ReplayRequest, ReplayState, ReplayStatus, RunAs,
-};
+use carillon_pipeline::{ReplayEffects, ReplayRequest, ReplayState, ReplayStatus, RunAs};
 use carillon_store::{Effect, NewNotification, NotificationId, Share, Source};
 use serde_json::json;
 
@@ -121,13 +119,7 @@ async fn a_dry_run_names_what_would_be_different_and_a_replay_sends_what_was_not
 async fn a_replay_settles_the_dead_letters_of_what_it_handles() {
     let rig = Rig::start(&["greeter-traps"], &[]).await;
     rig.send(events(0..1)).await;
-    let letters = async || {
-        rig.operations()
-            .dead_letters(&DeadLetterQuery::default(), None, 10)
-            .await
-            .unwrap()
-            .len()
-    };
+    let letters = async || rig.given_up().await.len();
     eventually("the event to be given up", async || {
         (letters().await == 1).then_some(())
     })

@@ -9,8 +9,9 @@ use carillon_bus::{
 };
 use carillon_events::{Draft, Kind};
 use carillon_pipeline::{
-    LoadOutcome, LoadRequest, OperationError, Operations, Operator, Pipeline, PipelineConfig,
-    PipelineParts, PluginConfig, PluginSummary, RunAs, StartAt, TrustConfig,
+    DeadLetterQuery, DeadLetterView, LoadOutcome, LoadRequest, OperationError, Operations,
+    Operator, Pipeline, PipelineConfig, PipelineParts, PluginConfig, PluginSummary, RunAs, StartAt,
+    TrustConfig,
 };
 use carillon_sandbox::{Sandbox, SandboxConfig};
 use carillon_store::{Store, StoreConfig};
@@ -163,6 +164,32 @@ impl Rig {
             ..request(guest)
         };
         self.operations().load(request, &somebody()).await
+    }
+
+    /// What was given up so far, as an operator sees it.
+    pub(crate) async fn given_up(&self) -> Vec<DeadLetterView> {
+        self.operations()
+            .dead_letters(&DeadLetterQuery::default(), None, 100)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn quarantined(&self, plugin: &str) {
+        eventually("the plugin to be quarantined", async || {
+            (self.plugin(plugin).state == "quarantined").then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until this many probes of a quarantined plugin have failed.
+    pub(crate) async fn probes_failed(&self, plugin: &str, count: u32) {
+        eventually(&format!("{count} probes to fail"), async || {
+            let reason = self.plugin(plugin).reason?;
+            let (_, probes) = reason.rsplit_once("; ")?;
+            let probes = probes.strip_suffix(" probes failed since")?;
+            (probes.parse::<u32>().unwrap() >= count).then_some(())
+        })
+        .await;
     }
 
     pub(crate) fn plugin(&self, name: &str) -> PluginSummary {

@@ -6,6 +6,7 @@ mod conflicts;
 mod create;
 mod edit;
 mod feeds;
+mod forget;
 mod freed;
 mod join;
 mod leave;

@@ -168,7 +168,7 @@ pub(crate) fn of_resource(
     Ok(draft.resource(&*resource.id).subject(&*resource.id))
 }
 
-/// A change of a user: `user.created`, `user.updated`, `user.deleted`.
+/// A change of a user who is there: `user.created`, `user.updated`.
 pub(crate) fn of_user(kind: &str, user: &User, now_ms: i64) -> Result<Draft, WriteError> {
     let draft = draft(kind, now_ms, user)?;
     Ok(draft.user(&*user.id).subject(&*user.id))

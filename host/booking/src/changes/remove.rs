@@ -127,11 +127,9 @@ impl Change for RemoveUser {
             .clear(Owner::User(&self.id), self.bookings, "the user was removed")
             .await?;
         if let Cleared::Done { .. } = cleared {
-            let mut user = before.clone();
-            user.version += 1;
-            work.mark_deleted("users", &self.id, user.version).await?;
-            work.told_of_user("user.deleted", Some(&before), &user)
+            work.mark_deleted("users", &self.id, before.version + 1)
                 .await?;
+            work.forget_user(&before).await?;
         }
         Ok(Changed::Now(cleared))
     }

@@ -16,7 +16,8 @@ use super::etag::{IfMatch, NeedsVersion, Versioned};
 use super::location::created;
 use super::numbers::Within;
 use super::openapi::page;
-use super::removal::{self, Removal, WentAlong, added, changed};
+use super::refusals::Unknown;
+use super::removal::{self, Named, Removal, WentAlong, added, changed};
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::resource_body::{ResourceBody, ResourcePatch};
 use super::texts::CursorText;
@@ -121,7 +122,9 @@ pub(super) async fn show(
     let resource = queries::resource(&app.booking.parts().readers, &id)
         .await
         .map_err(crate::error::unread)?;
-    resource.map(versioned).ok_or_else(|| no_resource(&id))
+    resource
+        .map(versioned)
+        .ok_or_else(|| Unknown::Resource.at(&id))
 }
 
 /// Change a resource; bookings that stand keep what they have
@@ -176,10 +179,9 @@ fn versioned(resource: Resource) -> Versioned<Resource> {
     }
 }
 
-fn named(id: &str) -> String {
-    format!("Resource {id:?}")
-}
-
-pub(super) fn no_resource(id: &str) -> Problem {
-    removal::missing(&named(id))
+fn named(id: &str) -> Named {
+    Named {
+        kind: Unknown::Resource,
+        id: id.to_owned(),
+    }
 }

@@ -17,9 +17,8 @@ use super::faults::{Faults, impossible_at, is_no_stretch};
 use super::form::Text as _;
 use super::location::created;
 use super::openapi::page;
-use super::removal::missing;
+use super::refusals::Unknown;
 use super::request_key::{IdempotencyKey, TakesKey, once};
-use super::resources::no_resource;
 use super::texts::{CursorText, Reason, Time};
 use super::{App, ListSize};
 use crate::actor::Role;
@@ -111,7 +110,7 @@ pub(super) async fn create(
     };
     let (closure, affected) = match once(app.booking.parts().writer.write(change).await?)? {
         Closed::Done { closure, affected } => (closure, affected),
-        Closed::NoResource => return Err(no_resource(&id)),
+        Closed::NoResource => return Err(Unknown::Resource.at(&id)),
         Closed::Over => {
             return Err(impossible_at(
                 "endTime",
@@ -223,12 +222,15 @@ pub(super) async fn remove(
     let change = Reopen {
         config: Arc::clone(&app.booking.parts().config),
         by: caller.actor(&correlation),
-        resource_id: id,
+        resource_id: id.clone(),
         id: uid.clone(),
     };
     match app.booking.parts().writer.write(change).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(no_closure(&uid)),
+        false => {
+            known(&app.booking, &id).await?;
+            Err(no_closure(&uid))
+        }
     }
 }
 
@@ -238,9 +240,9 @@ async fn known(booking: &crate::service::Booking, id: &str) -> Result<(), Proble
         .await
         .map_err(unread)?
         .map(drop)
-        .ok_or_else(|| no_resource(id))
+        .ok_or_else(|| Unknown::Resource.at(id))
 }
 
 fn no_closure(uid: &str) -> Problem {
-    missing(&format!("Unavailability {uid:?} of this resource"))
+    Problem::not_found(format!("There is no unavailability {uid:?} of this resource."))
 }

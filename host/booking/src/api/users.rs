@@ -15,7 +15,8 @@ use super::etag::{IfMatch, NeedsVersion, Versioned};
 use super::location::created;
 use super::openapi::page;
 use super::profile_body::{UserBody, UserPatch};
-use super::removal::{self, Removal, WentAlong, added, changed};
+use super::refusals::Unknown;
+use super::removal::{self, Named, Removal, WentAlong, added, changed};
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::texts::CursorText;
 use super::{App, ListSize};
@@ -109,8 +110,7 @@ pub(super) async fn show(
     let user = queries::user(&app.booking.parts().readers, &id)
         .await
         .map_err(crate::error::unread)?;
-    user.map(versioned)
-        .ok_or_else(|| removal::missing(&named(&id)))
+    user.map(versioned).ok_or_else(|| Unknown::User.at(&id))
 }
 
 /// Change a profile
@@ -173,6 +173,9 @@ fn versioned(user: User) -> Versioned<User> {
     }
 }
 
-fn named(id: &str) -> String {
-    format!("User {id:?}")
+fn named(id: &str) -> Named {
+    Named {
+        kind: Unknown::User,
+        id: id.to_owned(),
+    }
 }

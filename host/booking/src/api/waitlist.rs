@@ -17,7 +17,7 @@ use super::etag::Versioned;
 use super::faults::Faults;
 use super::location::created;
 use super::openapi::page;
-use super::refusals::refused;
+use super::refusals::{Unknown, refused};
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::texts::{CursorText, UserId};
 use super::waitlist_body::WaitlistBody;
@@ -60,7 +60,7 @@ pub(super) async fn join(
     };
     match once(app.booking.parts().writer.write(change).await?)? {
         Joined::Waits(standing) => Ok(joined(*standing)),
-        Joined::Refused(Refused::NoResource) => Err(no_resource(&resource_id)),
+        Joined::Refused(Refused::NoResource) => Err(Unknown::Resource.at(&resource_id)),
         Joined::Refused(why) => Err(refused(&resource_id, &user_id, why)),
         not => Err(not_joined(&resource_id, &not)),
     }
@@ -131,7 +131,7 @@ pub(super) async fn list(
     let readers = &app.booking.parts().readers;
     let resource = queries::resource(readers, &resource_id).await;
     if resource.map_err(crate::error::unread)?.is_none() {
-        return Err(no_resource(&resource_id));
+        return Err(Unknown::Resource.at(&resource_id));
     }
     let filter = EntryFilter {
         resource_id,
@@ -287,13 +287,6 @@ fn entry_stays(id: &str, status: EntryStatus, detail: &str) -> Problem {
         .with_title("Not possible now")
         .with("entryId", id)
         .with("entryStatus", status)
-}
-
-fn no_resource(id: &str) -> Problem {
-    Problem::not_found(format!(
-        "There is no resource {id:?}; GET /resources lists them."
-    ))
-    .with_code("unknown-resource")
 }
 
 /// Somebody else's entry answers the same, so that ids cannot be tried out.

@@ -274,10 +274,12 @@ CREATE TABLE audit (
     after          TEXT               -- JSON
 ) STRICT;
 
-CREATE INDEX audit_by_subject ON audit (subject_kind, subject_id, seq);
-CREATE INDEX audit_by_actor ON audit (actor, seq);
+-- One for each filter, and in the order in which entries are read.
+CREATE INDEX audit_by_subject ON audit (subject_kind, subject_id, at_ms, seq);
+CREATE INDEX audit_by_actor ON audit (actor, at_ms, seq);
+CREATE INDEX audit_by_action ON audit (action, at_ms, seq);
+CREATE INDEX audit_by_correlation ON audit (correlation_id, at_ms, seq);
 CREATE INDEX audit_by_time ON audit (at_ms, seq);
-CREATE INDEX audit_by_correlation ON audit (correlation_id);
 
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit record is not changed'); END;

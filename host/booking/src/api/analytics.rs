@@ -279,7 +279,7 @@ mod tests {
                 Some((operation, columns.next().filter(|name| *name != "-")))
             })
             .collect();
-        let document = serde_json::to_value(super::super::described().to_openapi()).unwrap();
+        let document = serde_json::to_value(super::super::described().into_openapi()).unwrap();
         let mut found = 0;
         for (route, operations) in document["paths"].as_object().unwrap() {
             for method in operations.as_object().unwrap().keys() {

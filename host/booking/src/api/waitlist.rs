@@ -14,14 +14,15 @@ use utoipa_axum::routes;
 use super::booking_body::user_id;
 use super::caller::Caller;
 use super::etag::Versioned;
-use super::faults::Faults;
+use super::faults::{Faults, impossible_at};
 use super::location::created;
 use super::openapi::page;
 use super::refusals::{Unknown, refused};
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::texts::{CursorText, UserId};
 use super::waitlist_body::WaitlistBody;
-use super::{App, ListSize};
+use super::{App, AppParts, ListSize};
+use crate::actor::Role;
 use crate::changes::{
     AcceptHold, Accepted, EntryAccess, JoinWaitlist, Joined, LeaveAll, LeaveWaitlist, Left, Refused,
 };
@@ -33,6 +34,7 @@ use crate::waitlist::{self, EntryFilter, EntryStatus, Standing};
 /// What this part answers to, and its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(list_of_user))
         .routes(routes!(join, list, leave_all))
         .routes(routes!(show, leave))
         .routes(routes!(accept))
@@ -115,6 +117,22 @@ pub(super) struct Listing {
     cursor: Option<Cursor<(i64, String)>>,
 }
 
+/// The query of `GET /waitlist`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfUser {
+    /// Whose; may be left out by a caller with a token, who sees their own then.
+    user: Option<String>,
+    /// How many items a page has.
+    #[param(inline)]
+    #[serde(default)]
+    limit: ListSize,
+    /// `next` of the page before.
+    #[param(value_type = Option<CursorText>, inline)]
+    cursor: Option<Cursor<(i64, String)>>,
+}
+
 page!(
     /// Entries of a waitlist.
     WaitlistPage of Standing
@@ -134,14 +152,44 @@ pub(super) async fn list(
         return Err(Unknown::Resource.at(&resource_id));
     }
     let filter = EntryFilter {
-        resource_id,
+        resource_id: Some(resource_id),
         user_id: caller.only_user().map(str::to_owned),
         before: listing.cursor.map(|Cursor(before)| before),
     };
-    let rows = waitlist::standings(readers, &filter, listing.limit.rows())
+    page_of(&app, &filter, listing.limit).await
+}
+
+/// What one user waits for, whatever the resource, the newest first: oneself, or anybody for staff
+#[utoipa::path(get, path = "/waitlist", tag = "waitlist", params(OfUser), responses((status = 200, body = WaitlistPage)))]
+pub(super) async fn list_of_user(
+    State(App(app)): State<App>,
+    caller: Caller,
+    QueryParams(listing): QueryParams<OfUser>,
+) -> Result<Json<Page<Standing>>, Problem> {
+    let own = caller.user().map(str::to_owned);
+    let Some(user_id) = listing.user.or(own) else {
+        return Err(impossible_at("user", "it is missing; say who waits"));
+    };
+    if !caller.may_act_for(&user_id) {
+        caller.needs(Role::Staff, "What another user waits for")?;
+    }
+    let filter = EntryFilter {
+        resource_id: None,
+        user_id: Some(user_id),
+        before: listing.cursor.map(|Cursor(before)| before),
+    };
+    page_of(&app, &filter, listing.limit).await
+}
+
+async fn page_of(
+    app: &AppParts,
+    filter: &EntryFilter,
+    limit: ListSize,
+) -> Result<Json<Page<Standing>>, Problem> {
+    let rows = waitlist::standings(&app.booking.parts().readers, filter, limit.rows())
         .await
         .map_err(crate::error::unread)?;
-    Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
+    Ok(Json(Page::from_rows(rows, limit.get(), |last| {
         (last.entry.joined_ms, last.entry.id.clone())
     })))
 }

@@ -13,6 +13,7 @@ mod faults;
 mod form;
 mod health;
 mod limit;
+mod links;
 mod location;
 mod measure;
 mod numbers;

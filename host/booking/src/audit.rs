@@ -106,18 +106,24 @@ impl AuditFilter {
         if let Some(to_ms) = self.to_ms {
             query.push(" AND at_ms < ").push_bind(to_ms);
         }
-        if let Some((kind, id)) = &self.subject {
-            query.push(" AND subject_kind = ").push_bind(kind.as_str());
-            query.push(" AND subject_id = ").push_bind(id.clone());
+        let subject = self.subject.as_ref();
+        let given = [
+            ("correlation_id", self.correlation_id.as_deref()),
+            ("subject_id", subject.map(|(_, id)| id.as_str())),
+            ("actor", self.actor.as_deref()),
+            ("action", self.action.as_deref()),
+        ];
+        let given = given
+            .into_iter()
+            .filter_map(|(column, value)| Some((column, value?)));
+        // The rarest first: its index is walked, and the others are only compared. The plus sign says so to
+        // the planner, which takes an action that has a million entries for as rare as a subject with three.
+        for (place, (column, value)) in given.enumerate() {
+            query.push(if place == 0 { " AND " } else { " AND +" });
+            query.push(column).push(" = ").push_bind(value);
         }
-        for (column, value) in [
-            (" AND actor = ", &self.actor),
-            (" AND action = ", &self.action),
-            (" AND correlation_id = ", &self.correlation_id),
-        ] {
-            if let Some(value) = value {
-                query.push(column).push_bind(value.clone());
-            }
+        if let Some((kind, _)) = subject {
+            query.push(" AND subject_kind = ").push_bind(kind.as_str());
         }
         query.push(" ORDER BY at_ms, seq LIMIT ").push_bind(limit);
         query
@@ -136,22 +142,22 @@ mod tests {
     async fn whatever_is_asked_for_is_a_walk_along_an_index() {
         let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         sqlx::migrate!().run(&mut database).await.unwrap();
+        // The rarest first.
         let indexes = [
-            "audit_by_subject (subject_kind=? AND subject_id=? AND ",
-            "audit_by_actor (actor=? AND ",
-            "audit_by_action (action=? AND ",
-            "audit_by_correlation (correlation_id=? AND ",
-            "audit_by_time (",
+            "audit_by_correlation (correlation_id=? AND at_ms>?",
+            "audit_by_subject (subject_kind=? AND subject_id=? AND at_ms>?",
+            "audit_by_actor (actor=? AND at_ms>?",
+            "audit_by_action (action=? AND at_ms>?",
+            "audit_by_time (at_ms>?",
         ];
-        // Each filter alone, none, and each two together, with and without an end of the stretch.
-        for filters in (0..32_u8).filter(|filters| filters.count_ones() <= 3) {
+        for filters in 0..32_u8 {
             let given = |bit: u8| (filters >> bit) & 1 == 1;
             let value = |bit: u8| given(bit).then(|| "a".to_owned());
             let filter = AuditFilter {
-                subject: value(0).map(|id| (Subject::Series, id)),
-                actor: value(1),
-                action: value(2),
-                correlation_id: value(3),
+                correlation_id: value(0),
+                subject: value(1).map(|id| (Subject::Series, id)),
+                actor: value(2),
+                action: value(3),
                 from_ms: Some(1),
                 to_ms: given(4).then_some(2),
             };
@@ -162,16 +168,10 @@ mod tests {
             let [step] = &plan[..] else {
                 panic!("it sorts: {plan:?}");
             };
-            let bounds = match given(4) {
-                true => "(at_ms,seq)>(?,?) AND at_ms<?)",
-                false => "(at_ms,seq)>(?,?))",
-            };
-            assert!(step.ends_with(bounds), "{filter:?}: {step}");
-            let is_of_filter = (0..5_u8)
-                .zip(indexes)
-                .filter(|(bit, _)| given(*bit) || *bit == 4 && filters & 15 == 0)
-                .any(|(_, index)| step.contains(index));
-            assert!(is_of_filter, "{filter:?}: {step}");
+            let rarest = (0..4).find(|bit| given(*bit)).unwrap_or(4);
+            let end = if given(4) { " AND at_ms<?)" } else { ")" };
+            let expected = format!("USING INDEX {}{end}", indexes[usize::from(rarest)]);
+            assert!(step.ends_with(&expected), "{filter:?}: {step}");
         }
     }
 }

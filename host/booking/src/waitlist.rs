@@ -167,14 +167,14 @@ impl EntryFilter {
             (" AND entry.user_id = ", &self.user_id),
         ] {
             if let Some(value) = value {
-                query.push(column).push_bind(value.clone());
+                query.push(column).push_bind(value);
             }
         }
         if let Some((joined_ms, id)) = &self.before {
             query
                 .push(" AND (entry.joined_ms, entry.id) < (")
                 .push_bind(*joined_ms);
-            query.push(", ").push_bind(id.clone()).push(")");
+            query.push(", ").push_bind(id).push(")");
         }
         query
             .push(" ORDER BY entry.joined_ms DESC, entry.id DESC LIMIT ")

@@ -287,11 +287,19 @@ mod tests {
                 let method = method.to_uppercase();
                 let name = expected.get(&(&*method, &**route));
                 let name = name.unwrap_or_else(|| panic!("{method} {route} is not in the table"));
-                assert_eq!(name_of(&method, route).as_deref(), *name, "{method} {route}");
+                assert_eq!(
+                    name_of(&method, route).as_deref(),
+                    *name,
+                    "{method} {route}"
+                );
                 found += 1;
             }
         }
-        assert_eq!(found, expected.len(), "the table has operations that there are not");
+        assert_eq!(
+            found,
+            expected.len(),
+            "the table has operations that there are not"
+        );
     }
 
     #[test]

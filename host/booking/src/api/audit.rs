@@ -89,12 +89,14 @@ macro_rules! entries_query {
                     (Some(_), None) => return Err(half_a_subject("subjectKind")),
                     (None, Some(_)) => return Err(half_a_subject("subjectId")),
                 };
-                let short = |kind, id: &'_ Option<String>| Some((kind, id.as_ref()?));
+                let booking = self.booking.as_ref().map(|id| (Subject::Booking, id));
+                let resource = self.resource.as_ref().map(|id| (Subject::Resource, id));
+                let user = self.user.as_ref().map(|id| (Subject::User, id));
                 let subjects = [
                     ("subjectId", named),
-                    ("booking", short(Subject::Booking, &self.booking)),
-                    ("resource", short(Subject::Resource, &self.resource)),
-                    ("user", short(Subject::User, &self.user)),
+                    ("booking", booking),
+                    ("resource", resource),
+                    ("user", user),
                 ];
                 let times = self.from.zip(self.to);
                 if times.is_some_and(|(Moment(from_ms), Moment(to_ms))| from_ms >= to_ms) {

@@ -244,5 +244,7 @@ async fn known(booking: &crate::service::Booking, id: &str) -> Result<(), Proble
 }
 
 fn no_closure(uid: &str) -> Problem {
-    Problem::not_found(format!("There is no unavailability {uid:?} of this resource."))
+    Problem::not_found(format!(
+        "There is no unavailability {uid:?} of this resource."
+    ))
 }

@@ -37,7 +37,11 @@ async fn a_page_of_entries_is_a_walk_from_the_newest_and_sorts_nothing() {
     for (resource, user, index) in [
         (true, false, "waitlist_by_resource (resource_id=? AND "),
         (false, true, "waitlist_of_user (user_id=? AND "),
-        (true, true, "waitlist_by_user (user_id=? AND resource_id=? AND "),
+        (
+            true,
+            true,
+            "waitlist_by_user (user_id=? AND resource_id=? AND ",
+        ),
     ] {
         let filter = EntryFilter {
             resource_id: resource.then(|| "a".to_owned()),
@@ -45,8 +49,7 @@ async fn a_page_of_entries_is_a_walk_from_the_newest_and_sorts_nothing() {
             before: Some((1, "e".to_owned())),
         };
         let query = filter.query(51);
-        let explain =
-            sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", query.sql().as_str()));
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", query.sql().as_str()));
         let rows = sqlx::query(explain).fetch_all(&mut database).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
         assert!(plan[0].starts_with("SEARCH entry USING INDEX"), "{plan:?}");

@@ -33,12 +33,48 @@ async fn what_is_not_there_has_one_type_wherever_it_is_named() {
         ("GET", "/resources/room-9", &nothing, 404, "resource"),
         ("PATCH", "/resources/room-9", &nothing, 404, "resource"),
         ("DELETE", "/resources/room-9", &nothing, 404, "resource"),
-        ("GET", "/resources/room-9/calendar", &nothing, 404, "resource"),
-        ("POST", "/resources/room-9/calendar", &nothing, 404, "resource"),
-        ("GET", "/resources/room-9/unavailability", &nothing, 404, "resource"),
-        ("POST", "/resources/room-9/unavailability", &closure, 404, "resource"),
-        ("GET", "/resources/room-9/unavailability/a", &nothing, 404, "resource"),
-        ("DELETE", "/resources/room-9/unavailability/a", &nothing, 404, "resource"),
+        (
+            "GET",
+            "/resources/room-9/calendar",
+            &nothing,
+            404,
+            "resource",
+        ),
+        (
+            "POST",
+            "/resources/room-9/calendar",
+            &nothing,
+            404,
+            "resource",
+        ),
+        (
+            "GET",
+            "/resources/room-9/unavailability",
+            &nothing,
+            404,
+            "resource",
+        ),
+        (
+            "POST",
+            "/resources/room-9/unavailability",
+            &closure,
+            404,
+            "resource",
+        ),
+        (
+            "GET",
+            "/resources/room-9/unavailability/a",
+            &nothing,
+            404,
+            "resource",
+        ),
+        (
+            "DELETE",
+            "/resources/room-9/unavailability/a",
+            &nothing,
+            404,
+            "resource",
+        ),
         ("GET", "/waitlist/room-9", &nothing, 404, "resource"),
         ("POST", "/waitlist/room-9", &wait(3, 9), 404, "resource"),
         ("POST", "/bookings", &elsewhere, 422, "resource"),
@@ -53,7 +89,11 @@ async fn what_is_not_there_has_one_type_wherever_it_is_named() {
         let kind = format!("urn:carillon:problem:unknown-{code}");
         assert_eq!(problem["type"], kind, "{method} {path}: {problem}");
         // A type has one title (RFC 9457, section 3.1.3).
-        assert_eq!(problem["title"], format!("No such {code}"), "{method} {path}");
+        assert_eq!(
+            problem["title"],
+            format!("No such {code}"),
+            "{method} {path}"
+        );
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(&format!("no {code} ")), "{detail}");
     }
@@ -70,7 +110,10 @@ async fn a_closed_resource_is_not_called_booked() {
         let problem = running.refused(method, path, body, 409).await;
         assert_eq!(problem["type"], "urn:carillon:problem:unavailable");
         assert_eq!(problem["title"], "Closed at that time");
-        assert_eq!(problem["reason"], "the resource cannot be used at that time");
+        assert_eq!(
+            problem["reason"],
+            "the resource cannot be used at that time"
+        );
         // What can be done about it is the same.
         assert!(problem["conflictId"].is_string(), "{problem}");
         assert!(!problem["alternatives"].as_array().unwrap().is_empty());
@@ -93,12 +136,20 @@ async fn who_is_refused_a_series_hears_of_the_way_to_have_the_rest_of_it() {
     };
     let skip = "`\"conflicts\": \"skip\"`";
     // One of three, none of one, and who has asked for it already.
-    for (conflicts, count, is_told) in [("refuse", 3, true), ("refuse", 1, false), ("skip", 1, false)] {
+    for (conflicts, count, is_told) in [
+        ("refuse", 3, true),
+        ("refuse", 1, false),
+        ("skip", 1, false),
+    ] {
         let body = series(conflicts, count);
         let problem = running.refused("POST", "/series", &body, 409).await;
         assert_eq!(problem["type"], "urn:carillon:problem:series-conflict");
         let detail = problem["detail"].as_str().unwrap();
-        assert_eq!(detail.contains(skip), is_told, "{conflicts} {count}: {detail}");
+        assert_eq!(
+            detail.contains(skip),
+            is_told,
+            "{conflicts} {count}: {detail}"
+        );
     }
     // What the sentence says is so.
     let made = running.post("/series", &series("skip", 3)).await;
@@ -113,5 +164,8 @@ async fn who_is_refused_a_series_hears_of_the_way_to_have_the_rest_of_it() {
     let later = json!({ "startTime": time(11 + 24), "endTime": time(12 + 24) });
     let problem = running.refused("PATCH", &path, &later, 409).await;
     assert_eq!(problem["type"], "urn:carillon:problem:series-conflict");
-    assert!(!problem["detail"].as_str().unwrap().contains("skip"), "{problem}");
+    assert!(
+        !problem["detail"].as_str().unwrap().contains("skip"),
+        "{problem}"
+    );
 }

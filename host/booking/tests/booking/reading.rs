@@ -112,11 +112,19 @@ async fn the_audit_record_is_read_by_every_kind_of_subject() {
         ("booking", json!(booking), "booking.created"),
         ("resource", json!("room-1"), "resource.created"),
         ("user", json!("user-1"), "user.created"),
-        ("conflict", refused["conflictId"].clone(), "conflict.detected"),
+        (
+            "conflict",
+            refused["conflictId"].clone(),
+            "conflict.detected",
+        ),
         ("waitlist", json!(entry), "waitlist.joined"),
         ("series", series["series"]["id"].clone(), "series.created"),
         ("feed", calendar.json()["id"].clone(), "feed.added"),
-        ("unavailability", closure["id"].clone(), "resource.unavailable"),
+        (
+            "unavailability",
+            closure["id"].clone(),
+            "resource.unavailable",
+        ),
     ] {
         let id = id.as_str().unwrap();
         let query = format!("subjectKind={kind}&subjectId={id}");

@@ -320,7 +320,10 @@ async fn what_a_user_waits_for_is_one_list_over_all_resources() {
             let items = page["items"].as_array().unwrap();
             assert!(items.len() <= 2, "{page}");
             for item in items {
-                assert_eq!((&item["status"], &item["position"]), (&json!("waiting"), &json!(1)));
+                assert_eq!(
+                    (&item["status"], &item["position"]),
+                    (&json!("waiting"), &json!(1))
+                );
                 seen.push(item["id"].as_str().unwrap().to_owned());
             }
             match page["next"].as_str() {
@@ -334,12 +337,34 @@ async fn what_a_user_waits_for_is_one_list_over_all_resources() {
     };
     let own = [third, second, first];
     assert_eq!(listed(Role::User, "").await.iter().collect::<Vec<_>>(), own);
-    assert_eq!(listed(Role::User, "&user=user-1").await.iter().collect::<Vec<_>>(), own);
-    assert_eq!(listed(Role::Staff, "&user=user-1").await.iter().collect::<Vec<_>>(), own);
+    assert_eq!(
+        listed(Role::User, "&user=user-1")
+            .await
+            .iter()
+            .collect::<Vec<_>>(),
+        own
+    );
+    assert_eq!(
+        listed(Role::Staff, "&user=user-1")
+            .await
+            .iter()
+            .collect::<Vec<_>>(),
+        own
+    );
     assert_eq!(listed(Role::Staff, "&user=user-2").await, [others.clone()]);
-    assert_eq!(listed(Role::Staff, "").await, Vec::<String>::new(), "the porter waits for nothing");
-    let problem = running.by(Role::User, "GET", "/waitlist?user=user-2", &nothing).await;
-    assert!(problem.problem(403)["detail"].to_string().contains("`staff`"));
+    assert_eq!(
+        listed(Role::Staff, "").await,
+        Vec::<String>::new(),
+        "the porter waits for nothing"
+    );
+    let problem = running
+        .by(Role::User, "GET", "/waitlist?user=user-2", &nothing)
+        .await;
+    assert!(
+        problem.problem(403)["detail"]
+            .to_string()
+            .contains("`staff`")
+    );
     // Whoever left is not in it.
     let path = format!("/waitlist/room-2/{second}");
     running.by(Role::User, "DELETE", &path, &nothing).await;

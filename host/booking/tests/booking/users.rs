@@ -242,7 +242,10 @@ async fn who_is_deleted_leaves_an_id_and_nothing_else_of_their_profile() {
         panic!("{record}");
     };
     assert_eq!(removed["action"], "user.deleted");
-    assert_eq!(removed["before"], json!({ "id": "auth0|hana", "version": 1 }));
+    assert_eq!(
+        removed["before"],
+        json!({ "id": "auth0|hana", "version": 1 })
+    );
     assert_eq!(removed["after"], Value::Null);
     // What was written before is not changed: the record is only added to.
     assert_eq!(made["after"]["email"], "hana@example.com");

@@ -214,6 +214,7 @@ CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms
 CREATE INDEX waitlist_by_start ON waitlist (start_ms) WHERE status = 'waiting';
 CREATE INDEX waitlist_by_resource ON waitlist (resource_id, joined_ms, id) WHERE status <> 'removed';
 CREATE INDEX waitlist_by_user ON waitlist (user_id, resource_id, joined_ms, id);
+CREATE INDEX waitlist_of_user ON waitlist (user_id, joined_ms, id) WHERE status <> 'removed';
 CREATE UNIQUE INDEX waitlist_by_booking ON waitlist (booking_id) WHERE booking_id IS NOT NULL;
 -- Nobody waits twice for the same.
 CREATE UNIQUE INDEX waitlist_once ON waitlist (resource_id, user_id, start_ms, end_ms)
@@ -284,10 +285,12 @@ CREATE TABLE audit (
     after          TEXT               -- JSON
 ) STRICT;
 
-CREATE INDEX audit_by_subject ON audit (subject_kind, subject_id, seq);
-CREATE INDEX audit_by_actor ON audit (actor, seq);
+-- One for each filter, and in the order in which entries are read.
+CREATE INDEX audit_by_subject ON audit (subject_kind, subject_id, at_ms, seq);
+CREATE INDEX audit_by_actor ON audit (actor, at_ms, seq);
+CREATE INDEX audit_by_action ON audit (action, at_ms, seq);
+CREATE INDEX audit_by_correlation ON audit (correlation_id, at_ms, seq);
 CREATE INDEX audit_by_time ON audit (at_ms, seq);
-CREATE INDEX audit_by_correlation ON audit (correlation_id);
 
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit record is not changed'); END;

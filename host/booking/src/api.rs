@@ -13,6 +13,7 @@ mod faults;
 mod form;
 mod health;
 mod limit;
+mod links;
 mod location;
 mod master;
 mod measure;
@@ -105,17 +106,9 @@ impl AppParts {
     }
 }
 
-pub(crate) fn router(
-    booking: Booking,
-    surroundings: Surroundings,
-) -> Result<Router, SurroundingsError> {
-    let config = &booking.parts().config;
-    if config.require_token && surroundings.tokens.is_none() {
-        return Err(SurroundingsError::NoTokens);
-    }
-    let cross_origin = cross_origin::layer(&config.allowed_origins);
-
-    let (routes, document) = OpenApiRouter::with_openapi(openapi::begun())
+/// Everything that has a place in the document, with its description.
+fn described() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::begun())
         .merge(bookings::routes())
         .merge(resources::routes())
         .merge(unavailability::routes())
@@ -127,7 +120,19 @@ pub(crate) fn router(
         .merge(audit::routes())
         .merge(analytics::routes())
         .merge(health::routes())
-        .split_for_parts();
+}
+
+pub(crate) fn router(
+    booking: Booking,
+    surroundings: Surroundings,
+) -> Result<Router, SurroundingsError> {
+    let config = &booking.parts().config;
+    if config.require_token && surroundings.tokens.is_none() {
+        return Err(SurroundingsError::NoTokens);
+    }
+    let cross_origin = cross_origin::layer(&config.allowed_origins);
+
+    let (routes, document) = described().split_for_parts();
     let mut routes = routes.merge(openapi::served(document, config.require_token));
     if surroundings.metrics.is_some() {
         routes = routes.route("/metrics", get(health::metrics));

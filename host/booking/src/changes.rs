@@ -24,7 +24,7 @@ mod user;
 mod waitlist;
 
 pub(crate) use accept::{AcceptHold, Accepted};
-pub(crate) use booking::{Access, NewBooking, Refused, Taken};
+pub(crate) use booking::{Access, NewBooking, NotPlaced, Refused, Taken};
 pub(crate) use conflicts::{KEPT_CONFLICTS_MS, NewConflict, OpenConflict};
 pub(crate) use create::{CreateBooking, Created};
 pub(crate) use edit::{BookingEdit, EditBooking, Edited};

@@ -42,7 +42,7 @@ impl<'a> Invitation<'a> {
     /// With the address that it comes from, where one is configured: iTIP needs it to answer to.
     ///
     /// None where nothing changes in a calendar: whoever arrives or leaves needs no new invitation,
-    /// and what is only held is nobody's yet.
+    /// and what is only held is nobody's yet. Nor for a user who was deleted, who has no address.
     pub(crate) fn of(
         kind: &str,
         booking: &'a BookingRecord,
@@ -52,6 +52,7 @@ impl<'a> Invitation<'a> {
     ) -> Option<Self> {
         let method = match (kind, booking.status) {
             (_, Status::Held) => return None,
+            _ if user.email.is_empty() => return None,
             ("booking.cancelled", _) => "CANCEL",
             ("booking.created" | "booking.updated" | "booking.confirmed", _) => "REQUEST",
             _ => return None,

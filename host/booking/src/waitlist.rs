@@ -137,38 +137,50 @@ pub(crate) async fn standing(
     query.build_query_as().fetch_optional(database).await
 }
 
-/// Which entries to list.
-#[derive(Debug)]
+/// Which entries to list; what is `None` does not matter.
+#[derive(Debug, Default)]
 pub(crate) struct EntryFilter {
-    pub(crate) resource_id: String,
+    pub(crate) resource_id: Option<String>,
     pub(crate) user_id: Option<String>,
     /// Only those that joined before this moment and id.
     pub(crate) before: Option<(i64, String)>,
 }
 
-/// The entries of a resource, the newest first.
+/// The entries of a resource or of a user, the newest first.
 pub(crate) async fn standings(
     database: impl SqliteExecutor<'_>,
     filter: &EntryFilter,
     limit: i64,
 ) -> Result<Vec<Standing>, sqlx::Error> {
-    let mut query = QueryBuilder::<Sqlite>::new(STANDING);
-    query
-        .push(" AND entry.resource_id = ")
-        .push_bind(&filter.resource_id);
-    if let Some(user_id) = &filter.user_id {
-        query.push(" AND entry.user_id = ").push_bind(user_id);
-    }
-    if let Some((joined_ms, id)) = &filter.before {
+    filter
+        .query(limit)
+        .build_query_as()
+        .fetch_all(database)
+        .await
+}
+
+impl EntryFilter {
+    fn query(&self, limit: i64) -> QueryBuilder<Sqlite> {
+        let mut query = QueryBuilder::new(STANDING);
+        for (column, value) in [
+            (" AND entry.resource_id = ", &self.resource_id),
+            (" AND entry.user_id = ", &self.user_id),
+        ] {
+            if let Some(value) = value {
+                query.push(column).push_bind(value);
+            }
+        }
+        if let Some((joined_ms, id)) = &self.before {
+            query
+                .push(" AND (entry.joined_ms, entry.id) < (")
+                .push_bind(*joined_ms);
+            query.push(", ").push_bind(id).push(")");
+        }
         query
-            .push(" AND (entry.joined_ms, entry.id) < (")
-            .push_bind(joined_ms);
-        query.push(", ").push_bind(id).push(")");
+            .push(" ORDER BY entry.joined_ms DESC, entry.id DESC LIMIT ")
+            .push_bind(limit);
+        query
     }
-    query
-        .push(" ORDER BY entry.joined_ms DESC, entry.id DESC LIMIT ")
-        .push_bind(limit);
-    query.build_query_as().fetch_all(database).await
 }
 
 /// One entry, whatever became of it.

@@ -1,7 +1,7 @@
 //! What a change works with.
 
 use carillon_events::{Draft, Topic};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
@@ -20,11 +20,13 @@ pub(crate) struct Work<'a> {
 }
 
 /// What an entry of the audit record is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Subject {
     Booking,
     Resource,
     User,
+    #[serde(rename = "waitlist")]
     WaitlistEntry,
     Series,
     Feed,

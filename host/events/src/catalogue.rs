@@ -206,7 +206,10 @@ static KINDS: &[KindEntry] = &[
     },
     user("user.created", "A user was registered."),
     user("user.updated", "A user's profile was changed."),
-    user("user.deleted", "A user was removed."),
+    user(
+        "user.deleted",
+        "A user was removed; of them only `id` and `version` are left.",
+    ),
     resource("resource.created", "A resource was added."),
     resource("resource.updated", "A resource was changed."),
     resource(

@@ -5,6 +5,9 @@ import { nameOf } from "/page/resources.js";
 import { ProblemError } from "/page/session.js";
 import { join } from "/page/waiting.js";
 
+/** The refusals that come with alternatives: the time is booked, or the resource is closed then. */
+const NO_PLACE = ["overlap", "unavailable"];
+
 /**
  * Books or moves. Where that is refused because the time is taken, the alternatives are shown;
  * whoever takes one does the same again with that, and with the `conflictId` of the refusal.
@@ -15,7 +18,7 @@ export async function bookOrChoose(wish, commit) {
   try {
     await commit(wish);
   } catch (error) {
-    if (!(error instanceof ProblemError && error.is("overlap"))) throw error;
+    if (!(error instanceof ProblemError && NO_PLACE.some((code) => error.is(code)))) throw error;
     showConflict(wish, error.problem, commit);
     return;
   }

@@ -5,7 +5,6 @@ import { booking, session } from "/page/session.js";
 
 let names = new Map();
 
-export const resourceIds = () => [...names.keys()];
 export const nameOf = (id) => names.get(id) || id;
 
 export async function loadResources() {

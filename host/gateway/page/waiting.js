@@ -1,7 +1,7 @@
 // The waitlist: joining, standing in it, accepting what is held, leaving.
 
 import { byId, fillList, make, makeStep, newestOnly, span, time } from "/page/elements.js";
-import { nameOf, resourceIds } from "/page/resources.js";
+import { nameOf } from "/page/resources.js";
 import { booking, session } from "/page/session.js";
 
 const STANDING = {
@@ -13,6 +13,9 @@ const STANDING = {
 /** The place in the line changes without a push; so while somebody waits, it is asked for. */
 const ASK_AGAIN_MS = 20_000;
 let askAgain = 0;
+
+/** The list is that of all that was ever waited for, the newest first; nobody waits for a thousand. */
+const MOST_PAGES = 5;
 
 const path = (resourceId) => `/waitlist/${encodeURIComponent(resourceId)}`;
 const changed = () => document.dispatchEvent(new Event("changed"));
@@ -27,8 +30,15 @@ export async function join({ resourceId, title, startTime, endTime, attendeesCou
 
 export const loadWaiting = newestOnly(
   async () => {
-    const pages = await Promise.all(resourceIds().map((id) => booking(`${path(id)}?limit=200`)));
-    return pages.flatMap((page) => page.items).filter(concernsMe);
+    const own = `/waitlist?limit=200&user=${encodeURIComponent(session.user)}`;
+    const entries = [];
+    let address = own;
+    for (let pages = 0; address && pages < MOST_PAGES; pages += 1) {
+      const page = await booking(address);
+      entries.push(...page.items.filter(concernsMe));
+      address = page.next && `${own}&cursor=${page.next}`;
+    }
+    return entries;
   },
   (entries) => {
     entries.sort((one, other) => one.startTime.localeCompare(other.startTime));
@@ -39,8 +49,7 @@ export const loadWaiting = newestOnly(
 );
 
 /** What was accepted stands among the bookings; what has expired is shown until its time has come. */
-function concernsMe({ userId, status, startTime }) {
-  if (userId !== session.user) return false;
+function concernsMe({ status, startTime }) {
   return status in STANDING && (status !== "expired" || new Date(startTime) > new Date());
 }
 

@@ -19,6 +19,27 @@ const SEED: &str = "20310506";
 /// Where the figures are left, in the host's folder.
 const REPORT: &str = "schemathesis.json";
 
+/// What nobody reaches who guesses ids: the document links to it from where they are made.
+const LINKED: [(&str, &str); 2] = [
+    ("POST", "/waitlist/{resourceId}/{entryId}/accept"),
+    ("DELETE", "/calendars/{id}"),
+];
+
+/// How many requests were answered by this route, and how many of them with 404.
+fn met(metrics: &str, method: &str, route: &str) -> (u64, u64) {
+    let series = format!("carillon_booking_requests_total{{method=\"{method}\",route=\"{route}\",");
+    let counts = metrics.lines().filter(|line| line.starts_with(&series));
+    counts.fold((0, 0), |(found, missed), line| {
+        let count: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        match line.contains("status=\"404\"") {
+            true => (found, missed + count),
+            // What has not its form was refused before anybody looked.
+            false if line.contains("status=\"400\"") => (found, missed),
+            false => (found + count, missed),
+        }
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_does_what_its_document_says() {
     let setup = Setup::run().argument("--demo").config(CONFIG);
@@ -58,6 +79,15 @@ async fn the_api_does_what_its_document_says() {
     assert!(status.success(), "{told}");
     assert_eq!(cases["unique_failures"], 0, "{told}");
     assert_eq!(report["operations"]["tested"], operations, "{told}");
+    let metrics = api.done(&Call::get("/metrics")).await.unwrap().text;
+    for (method, route) in LINKED {
+        let (found, missed) = met(&metrics, method, route);
+        println!("schemathesis: {method} {route}: {found} met what is there, {missed} what is not");
+        assert!(
+            found > 0,
+            "{method} {route} was never asked with an id that there is"
+        );
+    }
     assert!(
         !host.log().unwrap().contains("panicked"),
         "{}",

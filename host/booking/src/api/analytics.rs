@@ -169,48 +169,150 @@ pub(super) async fn record(
     response
 }
 
-/// What a request is called in analytics: `bookings.created`, `availability.searched`; by the first
-/// part of its path, and the last where that is a verb. What only watches the service has no name.
+/// Last parts of paths that say what is done, so that no verb follows them in a name.
+const SAYING_IT: [&str; 9] = [
+    "accept",
+    "cancel",
+    "check-in",
+    "check-out",
+    "confirm",
+    "export",
+    "no-show",
+    "summary",
+    "usage",
+];
+
+/// What a request is called in analytics: the parts of its path that are no parameters, and what is done
+/// to the last of them. `resources.unavailability.removed`, `users.calendar.created`; where the last part
+/// says it, it is the end: `bookings.check-in`. What only watches the service has no name.
 fn name_of(method: &str, route: &str) -> Option<String> {
-    let parts: Vec<&str> = route.split('/').filter(|part| !part.is_empty()).collect();
-    let first = *parts.first()?;
+    let is_parameter = |part: &str| part.starts_with('{');
+    let mut parts: Vec<&str> = route.split('/').filter(|part| !part.is_empty()).collect();
+    // It says whose waitlist it is, and not which entry.
+    parts.pop_if(|last| *last == "{resourceId}");
+    let is_one = is_parameter(parts.last()?);
+    parts.retain(|part| !is_parameter(part));
+    let (first, last) = (*parts.first()?, *parts.last()?);
     if matches!(
         first,
         "healthz" | "readyz" | "metrics" | "openapi.json" | "docs"
     ) {
         return None;
     }
-    let last = *parts.last()?;
     let verb = match method {
-        "POST" if parts.len() > 2 && !last.starts_with('{') => last,
+        _ if SAYING_IT.contains(&last) => return Some(parts.join(".")),
         "POST" => "created",
         "PATCH" | "PUT" => "changed",
-        "DELETE" => "removed",
-        _ if first == "availability" => "searched",
-        _ if last.starts_with('{') => "shown",
+        "DELETE" if is_one => "removed",
+        "DELETE" => "cleared",
+        _ if is_one => "shown",
+        _ if last == "availability" => "searched",
         _ => "listed",
     };
-    Some(format!("{first}.{verb}"))
+    parts.push(verb);
+    Some(parts.join("."))
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::{BTreeMap, HashSet};
+
     use super::*;
 
+    /// Each operation of the API, with its name.
+    const NAMES: &str = "
+        GET    /analytics/summary                      analytics.summary
+        GET    /analytics/usage                        analytics.usage
+        GET    /audit                                  audit.listed
+        GET    /audit/export                           audit.export
+        GET    /availability                           availability.searched
+        GET    /bookings                               bookings.listed
+        POST   /bookings                               bookings.created
+        GET    /bookings/{id}                          bookings.shown
+        PATCH  /bookings/{id}                          bookings.changed
+        POST   /bookings/{id}/cancel                   bookings.cancel
+        POST   /bookings/{id}/check-in                 bookings.check-in
+        POST   /bookings/{id}/check-out                bookings.check-out
+        POST   /bookings/{id}/confirm                  bookings.confirm
+        POST   /bookings/{id}/no-show                  bookings.no-show
+        GET    /calendars/{id}                         calendars.shown
+        DELETE /calendars/{id}                         calendars.removed
+        GET    /healthz                                -
+        GET    /readyz                                 -
+        GET    /resources                              resources.listed
+        POST   /resources                              resources.created
+        GET    /resources/{id}                         resources.shown
+        PATCH  /resources/{id}                         resources.changed
+        DELETE /resources/{id}                         resources.removed
+        GET    /resources/{id}/calendar                resources.calendar.listed
+        POST   /resources/{id}/calendar                resources.calendar.created
+        GET    /resources/{id}/unavailability          resources.unavailability.listed
+        POST   /resources/{id}/unavailability          resources.unavailability.created
+        GET    /resources/{id}/unavailability/{uid}    resources.unavailability.shown
+        DELETE /resources/{id}/unavailability/{uid}    resources.unavailability.removed
+        POST   /series                                 series.created
+        GET    /series/{id}                            series.shown
+        GET    /users                                  users.listed
+        POST   /users                                  users.created
+        GET    /users/{id}                             users.shown
+        PATCH  /users/{id}                             users.changed
+        DELETE /users/{id}                             users.removed
+        GET    /users/{id}/calendar                    users.calendar.listed
+        POST   /users/{id}/calendar                    users.calendar.created
+        GET    /waitlist                               waitlist.listed
+        GET    /waitlist/{resourceId}                  waitlist.listed
+        POST   /waitlist/{resourceId}                  waitlist.created
+        DELETE /waitlist/{resourceId}                  waitlist.cleared
+        GET    /waitlist/{resourceId}/{entryId}        waitlist.shown
+        DELETE /waitlist/{resourceId}/{entryId}        waitlist.removed
+        POST   /waitlist/{resourceId}/{entryId}/accept waitlist.accept
+    ";
+
     #[test]
-    fn requests_have_names_that_say_what_was_asked() {
-        for (method, route, name) in [
-            ("POST", "/bookings", Some("bookings.created")),
-            ("POST", "/bookings/{id}/check-in", Some("bookings.check-in")),
-            ("PATCH", "/bookings/{id}", Some("bookings.changed")),
-            ("GET", "/bookings/{id}", Some("bookings.shown")),
-            ("GET", "/bookings", Some("bookings.listed")),
-            ("GET", "/availability", Some("availability.searched")),
-            ("POST", "/waitlist/{resourceId}", Some("waitlist.created")),
-            ("DELETE", "/waitlist/{resourceId}", Some("waitlist.removed")),
-            ("GET", "/healthz", None),
-        ] {
-            assert_eq!(name_of(method, route).as_deref(), name, "{method} {route}");
+    fn every_operation_of_the_api_has_a_name_that_says_what_was_done_to_what() {
+        let expected: BTreeMap<(&str, &str), Option<&str>> = NAMES
+            .lines()
+            .filter_map(|line| {
+                let mut columns = line.split_whitespace();
+                let operation = (columns.next()?, columns.next()?);
+                Some((operation, columns.next().filter(|name| *name != "-")))
+            })
+            .collect();
+        let document = serde_json::to_value(super::super::described().into_openapi()).unwrap();
+        let mut found = 0;
+        for (route, operations) in document["paths"].as_object().unwrap() {
+            for method in operations.as_object().unwrap().keys() {
+                let method = method.to_uppercase();
+                let name = expected.get(&(&*method, &**route));
+                let name = name.unwrap_or_else(|| panic!("{method} {route} is not in the table"));
+                assert_eq!(
+                    name_of(&method, route).as_deref(),
+                    *name,
+                    "{method} {route}"
+                );
+                found += 1;
+            }
         }
+        assert_eq!(
+            found,
+            expected.len(),
+            "the table has operations that there are not"
+        );
+    }
+
+    #[test]
+    fn no_two_operations_share_a_name_but_those_that_are_the_same_list() {
+        let mut names = HashSet::new();
+        let mut shared: Vec<&str> = NAMES
+            .split_whitespace()
+            .skip(2)
+            .step_by(3)
+            .filter(|name| *name != "-" && !names.insert(*name))
+            .collect();
+        shared.sort_unstable();
+        // What a user waits for, and who waits for a resource.
+        assert_eq!(shared, ["waitlist.listed"]);
     }
 }

@@ -18,7 +18,8 @@ use super::openapi::page;
 use super::texts::{CursorText, Time};
 use super::{App, ListSize};
 use crate::actor::Role;
-use crate::audit::{self, AuditEntry, AuditFilter};
+use crate::audit::{self, AuditEntry, AuditFilter, Place};
+use crate::work::Subject;
 
 /// How many entries of an export are read at once.
 const CHUNK: i64 = 500;
@@ -54,11 +55,16 @@ macro_rules! entries_query {
         #[into_params(parameter_in = Query)]
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
         pub(super) struct $name {
-            /// The id of a booking. Only one of booking, resource and user can be given.
+            /// What was changed: a kind of subject. It goes with `subjectId`.
+            #[param(inline)]
+            subject_kind: Option<Subject>,
+            /// The id of the subject.
+            subject_id: Option<String>,
+            /// Short for the kind `booking` and this id. Only one subject can be given.
             booking: Option<String>,
-            /// The id of a resource.
+            /// Short for the kind `resource` and this id.
             resource: Option<String>,
-            /// The id of a user, as the subject of a change.
+            /// Short for the kind `user` and this id: a user whose profile was changed.
             user: Option<String>,
             /// Who did it.
             actor: Option<String>,
@@ -77,10 +83,20 @@ macro_rules! entries_query {
 
         impl $name {
             fn filter(&self) -> Result<AuditFilter, Problem> {
+                let named = match (self.subject_kind, &self.subject_id) {
+                    (Some(kind), Some(id)) => Some((kind, id)),
+                    (None, None) => None,
+                    (Some(_), None) => return Err(half_a_subject("subjectKind")),
+                    (None, Some(_)) => return Err(half_a_subject("subjectId")),
+                };
+                let booking = self.booking.as_ref().map(|id| (Subject::Booking, id));
+                let resource = self.resource.as_ref().map(|id| (Subject::Resource, id));
+                let user = self.user.as_ref().map(|id| (Subject::User, id));
                 let subjects = [
-                    ("booking", &self.booking),
-                    ("resource", &self.resource),
-                    ("user", &self.user),
+                    ("subjectId", named),
+                    ("booking", booking),
+                    ("resource", resource),
+                    ("user", user),
                 ];
                 let times = self.from.zip(self.to);
                 if times.is_some_and(|(Moment(from_ms), Moment(to_ms))| from_ms >= to_ms) {
@@ -108,7 +124,7 @@ entries_query! {
         limit: ListSize,
         /// `next` of the page before.
         #[param(value_type = Option<CursorText>, inline)]
-        cursor: Option<Cursor<i64>>,
+        cursor: Option<Cursor<Place>>,
     }
 }
 
@@ -129,19 +145,24 @@ enum Format {
     Jsonl,
 }
 
-fn only_one(
-    subjects: [(&'static str, &Option<String>); 3],
-) -> Result<Option<(String, String)>, Problem> {
+/// A subject, and the parameter of the query that names it.
+type Named<'a> = (&'static str, Option<(Subject, &'a String)>);
+
+fn only_one(subjects: [Named<'_>; 4]) -> Result<Option<(Subject, String)>, Problem> {
     let mut given = subjects
         .into_iter()
-        .filter_map(|(kind, id)| Some((kind, id.clone()?)));
+        .filter_map(|(parameter, subject)| Some((parameter, subject?)));
     match (given.next(), given.next()) {
-        (subject, None) => Ok(subject.map(|(kind, id)| (kind.to_owned(), id))),
+        (subject, None) => Ok(subject.map(|(_, (kind, id))| (kind, id.clone()))),
         (_, Some((second, _))) => Err(impossible_at(
             second,
-            "give only one of booking, resource and user",
+            "give only one of subjectId, booking, resource and user",
         )),
     }
+}
+
+fn half_a_subject(given: &'static str) -> Problem {
+    impossible_at(given, "give both subjectKind and subjectId, or neither")
 }
 
 page!(
@@ -149,7 +170,7 @@ page!(
     AuditPage of AuditEntry
 );
 
-/// The audit record, in the order in which things were done
+/// The audit record, in the order of its times
 #[utoipa::path(get, path = "/audit", tag = "audit", params(Listing),
     responses((status = 200, body = AuditPage)))]
 pub(super) async fn list(
@@ -159,14 +180,16 @@ pub(super) async fn list(
 ) -> Result<Json<Page<AuditEntry>>, Problem> {
     caller.needs(Role::Admin, "The audit record")?;
     let filter = listing.filter()?;
-    let after = listing.cursor.map_or(0, |Cursor(after)| after);
+    let after = listing.cursor.map(|Cursor(after)| after);
     let readers = &app.booking.parts().readers;
     let rows = audit::entries(readers, &filter, after, listing.limit.rows())
         .await
         .map_err(crate::error::unread)?;
-    Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
-        last.seq
-    })))
+    Ok(Json(Page::from_rows(
+        rows,
+        listing.limit.get(),
+        AuditEntry::place,
+    )))
 }
 
 /// The audit record as CSV or JSON Lines, all of it
@@ -185,7 +208,8 @@ pub(super) async fn export(
         Format::Csv => csv_lines([COLUMNS.map(str::to_owned)]),
         Format::Jsonl => Vec::new(),
     };
-    let state = (Some(0), head, readers, filter);
+    // The place is within an option of its own: none at the start, and none to go on from at the end.
+    let state = (Some(None), head, readers, filter);
     let chunks = stream::unfold(state, move |(after, head, readers, filter)| async move {
         let after = after?;
         let rows = match audit::entries(&readers, &filter, after, CHUNK).await {
@@ -199,7 +223,7 @@ pub(super) async fn export(
                 ));
             }
         };
-        let next = rows.last().map(|last| last.seq);
+        let next = rows.last().map(|last| Some(last.place()));
         let mut bytes = head;
         bytes.extend(match format {
             Format::Csv => csv_lines(rows.iter().map(columns)),

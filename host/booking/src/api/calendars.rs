@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use super::App;
 use super::caller::Caller;
 use super::openapi::page;
+use super::refusals::Unknown;
 use crate::actor::Role;
 use crate::calendar::{entries, render, window};
 use crate::changes::{
@@ -144,7 +145,10 @@ async fn list(
 }
 
 fn no_subject(kind: FeedKind, id: &str) -> Problem {
-    Problem::not_found(format!("There is no {} {id:?}.", kind.as_str()))
+    match kind {
+        FeedKind::Resource => Unknown::Resource.at(id),
+        FeedKind::User => Unknown::User.at(id),
+    }
 }
 
 /// Revoke an address, by its id

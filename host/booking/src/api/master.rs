@@ -7,13 +7,28 @@ use super::AppParts;
 use super::caller::Caller;
 use super::etag::Versioned;
 use super::location::created;
-use super::removal::{Removal, changed, missing, removed};
+use super::refusals::Unknown;
+use super::removal::{self, Removal, changed, removed};
 use super::request_key::once;
 use crate::changes::{Add, Added, Edit, MasterRecord, Named, Remove};
 use crate::idempotency::{Idempotent, RequestKey};
+use crate::record::{Resource, User};
+
+/// A record that has an address of its own.
+pub(super) trait Addressed: MasterRecord {
+    const UNKNOWN: Unknown;
+}
+
+impl Addressed for Resource {
+    const UNKNOWN: Unknown = Unknown::Resource;
+}
+
+impl Addressed for User {
+    const UNKNOWN: Unknown = Unknown::User;
+}
 
 /// Adds a record; answers it with its address.
-pub(super) async fn add<R: MasterRecord>(
+pub(super) async fn add<R: Addressed>(
     app: &AppParts,
     caller: &Caller,
     correlation: &CorrelationId,
@@ -42,7 +57,7 @@ pub(super) async fn add<R: MasterRecord>(
 }
 
 /// Changes a record; answers it as it is now.
-pub(super) async fn edit<R: MasterRecord>(
+pub(super) async fn edit<R: Addressed>(
     app: &AppParts,
     caller: &Caller,
     correlation: &CorrelationId,
@@ -56,7 +71,7 @@ pub(super) async fn edit<R: MasterRecord>(
 }
 
 /// Deletes a record; answers what went along with it.
-pub(super) async fn remove<R: MasterRecord>(
+pub(super) async fn remove<R: Addressed>(
     app: &AppParts,
     caller: &Caller,
     correlation: &CorrelationId,
@@ -72,17 +87,15 @@ pub(super) async fn remove<R: MasterRecord>(
 }
 
 /// A record that was looked for.
-pub(super) fn found<R: MasterRecord>(found: Option<R>, id: &str) -> Result<Versioned<R>, Problem> {
-    found.map(Versioned::from).ok_or_else(|| none::<R>(id))
+pub(super) fn found<R: Addressed>(found: Option<R>, id: &str) -> Result<Versioned<R>, Problem> {
+    found.map(Versioned::from).ok_or_else(|| R::UNKNOWN.at(id))
 }
 
-/// 404: there is none with this id.
-pub(super) fn none<R: MasterRecord>(id: &str) -> Problem {
-    missing(&what::<R>(id))
-}
-
-fn what<R: MasterRecord>(id: &str) -> String {
-    format!("{} {id:?}", R::KIND.noun)
+fn what<R: Addressed>(id: &str) -> removal::Named {
+    removal::Named {
+        kind: R::UNKNOWN,
+        id: id.to_owned(),
+    }
 }
 
 impl<R: MasterRecord> From<R> for Versioned<R> {

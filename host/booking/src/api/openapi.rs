@@ -11,6 +11,8 @@ use utoipa::openapi::{
 use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::links;
+
 /// Where the page is.
 const PAGE: &str = "/docs";
 /// Where the document is.
@@ -66,10 +68,11 @@ pub(super) fn served(mut document: Document, needs_token: bool) -> SwaggerUi {
     for path in document.paths.paths.values_mut() {
         operations(path).for_each(complete);
     }
+    links::link(&mut document);
     SwaggerUi::new(PAGE).url(DOCUMENT, document)
 }
 
-fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+pub(super) fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [
         &mut path.get,
         &mut path.post,

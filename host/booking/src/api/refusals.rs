@@ -3,7 +3,7 @@
 use carillon_web::Problem;
 
 use super::faults::impossible_at;
-use crate::changes::{Refused, Taken};
+use crate::changes::{NotPlaced, Refused, Taken};
 use crate::record::BookingRecord;
 use crate::rfc3339;
 use crate::status::{Refusal, Status};
@@ -11,13 +11,14 @@ use crate::status::{Refusal, Status};
 /// Why a booking was not made or moved. `resource_id` and `user_id` are what was asked for.
 pub(super) fn refused(resource_id: &str, user_id: &str, why: Refused) -> Problem {
     match why {
-        Refused::NoResource => impossible_at(
+        Refused::NoResource => Unknown::Resource.typed(impossible_at(
             "resourceId",
             format!("there is no resource {resource_id:?}; GET /resources lists them"),
-        )
-        .with_code("unknown-resource"),
-        Refused::NoUser => impossible_at("userId", format!("there is no user {user_id:?}"))
-            .with_code("unknown-user"),
+        )),
+        Refused::NoUser => Unknown::User.typed(impossible_at(
+            "userId",
+            format!("there is no user {user_id:?}"),
+        )),
         Refused::NoConflict => impossible_at(
             "conflictId",
             "there is no such conflict of this user, or it is resolved already; leave it out to book without",
@@ -65,14 +66,18 @@ fn conflict(resource_id: &str, taken: &Taken, how: &str) -> Problem {
         true => "Choose another time or another resource, or wait with POST /waitlist".to_owned(),
         false => format!("Choose one of the alternatives{how}"),
     };
+    let (code, title) = match taken.placed {
+        NotPlaced::Overlaps => ("overlap", "Already booked"),
+        NotPlaced::Unavailable => ("unavailable", "Closed at that time"),
+    };
     Problem::conflict(format!(
         "{} cannot be booked: {} ({}). {advice}.",
         taken.resource_name,
         taken.placed.in_words(),
         times.join(", "),
     ))
-    .with_code("overlap")
-    .with_title("Already booked")
+    .with_code(code)
+    .with_title(title)
     .with("reason", taken.placed.in_words())
     .with("resourceId", resource_id)
     .with("conflictId", &taken.conflict_id)
@@ -109,6 +114,32 @@ pub(super) fn is_inside(id: &str) -> Problem {
     .with_code("impossible-step")
     .with_title("Not possible now")
     .with("bookingStatus", Status::CheckedIn)
+}
+
+/// What many requests name, in their path or in their body: where there is none, the type of the problem
+/// is the same.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unknown {
+    Resource,
+    User,
+}
+
+impl Unknown {
+    /// 404 where the path names it.
+    pub(super) fn at(self, id: &str) -> Problem {
+        self.typed(Problem::not_found(match self {
+            Self::Resource => format!("There is no resource {id:?}; GET /resources lists them."),
+            Self::User => format!("There is no user {id:?}."),
+        }))
+    }
+
+    fn typed(self, problem: Problem) -> Problem {
+        let (code, title) = match self {
+            Self::Resource => ("unknown-resource", "No such resource"),
+            Self::User => ("unknown-user", "No such user"),
+        };
+        problem.with_code(code).with_title(title)
+    }
 }
 
 /// Somebody else's booking answers the same, so that ids cannot be tried out.

@@ -1,11 +1,14 @@
 //! `DELETE` of what bookings hang on: the query, the answer, and what stands in the way.
 
+use std::fmt;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use carillon_web::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::etag::other_version;
+use super::refusals::Unknown;
 use crate::changes::{Changed, Cleared, Removed, WithBookings};
 
 /// The query of `DELETE /resources/{id}` and `DELETE /users/{id}`.
@@ -42,8 +45,24 @@ pub(super) struct WentAlong {
     removed_from_waitlists: usize,
 }
 
-/// The answer; `what` begins a sentence, as `Resource "room-1"` does.
-pub(super) fn removed(what: &str, removed: Removed) -> Result<Response, Problem> {
+/// What is made, changed and deleted; it begins a sentence, as `Resource "room-1"` does.
+pub(super) struct Named {
+    pub(super) kind: Unknown,
+    pub(super) id: String,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Unknown::Resource => "Resource",
+            Unknown::User => "User",
+        };
+        write!(formatter, "{kind} {:?}", self.id)
+    }
+}
+
+/// The answer.
+pub(super) fn removed(what: &Named, removed: Removed) -> Result<Response, Problem> {
     match changed(what, removed)? {
         Cleared::Done { bookings, waiting } => Ok(Json(WentAlong {
             cancelled_bookings: bookings,
@@ -81,16 +100,11 @@ fn in_use(code: &'static str, detail: String, bookings: i64) -> Problem {
         .with("bookings", bookings)
 }
 
-/// 404; `what` begins a sentence.
-pub(super) fn missing(what: &str) -> Problem {
-    Problem::not_found(format!("{what} does not exist."))
-}
-
-/// What was changed, or why not; `what` begins a sentence.
-pub(super) fn changed<T>(what: &str, changed: Changed<T>) -> Result<T, Problem> {
+/// What was changed, or why not.
+pub(super) fn changed<T>(what: &Named, changed: Changed<T>) -> Result<T, Problem> {
     match changed {
         Changed::Now(changed) => Ok(changed),
-        Changed::Missing => Err(missing(what)),
+        Changed::Missing => Err(what.kind.at(&what.id)),
         Changed::OtherVersion(version) => Err(other_version(version)),
     }
 }

@@ -20,7 +20,8 @@ use super::series_body::SeriesBody;
 use super::texts::CursorText;
 use super::{App, ListSize};
 use crate::changes::{
-    CreateSeries, NoPlace, Occurrence, Outcome, ScopedCancelled, ScopedEdited, SeriesCreated,
+    CreateSeries, NoPlace, Occurrence, OnConflict, Outcome, ScopedCancelled, ScopedEdited,
+    SeriesCreated,
 };
 use crate::idempotency::Idempotent;
 use crate::record::BookingRecord;
@@ -56,6 +57,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let new = body.checked(&caller)?;
     let (resource_id, user_id) = (new.first.resource_id.clone(), new.first.user_id.clone());
+    let on_conflict = new.on_conflict;
     let command = Idempotent {
         command: CreateSeries { new },
         key: key.of(&caller, "/series", &body),
@@ -77,7 +79,15 @@ pub(super) async fn create(
                 "one occurrence begins before another is over; {resource_id} needs {buffer_minutes} minutes after each"
             ),
         )),
-        SeriesCreated::NoPlace(no_place) => Err(without_place(no_place)),
+        SeriesCreated::NoPlace(no_place) => {
+            let advice = match on_conflict {
+                OnConflict::Refuse if no_place.has_possible() => {
+                    " Send it with `\"conflicts\": \"skip\"` to book the others without them."
+                }
+                _ => "",
+            };
+            Err(without_place(no_place, advice))
+        }
     }
 }
 
@@ -91,8 +101,8 @@ fn created(report: Report) -> Response {
     response
 }
 
-/// Names what is in the way of each occurrence, and nothing of whose it is.
-fn without_place(no_place: NoPlace) -> Problem {
+/// Names what is in the way of each occurrence, and nothing of whose it is. `advice` is a sentence more.
+fn without_place(no_place: NoPlace, advice: &str) -> Problem {
     let all = no_place.occurrences.len();
     let refused = |occurrence: &&Occurrence| occurrence.outcome == Outcome::Refused;
     let count = no_place.occurrences.iter().filter(refused).count();
@@ -105,7 +115,7 @@ fn without_place(no_place: NoPlace) -> Problem {
         format!("; the first is that of {start}: {reason}")
     });
     let problem = Problem::conflict(format!(
-        "{count} of {all} occurrences have no place, so everything is as it was{}.",
+        "{count} of {all} occurrences have no place, so everything is as it was{}.{advice}",
         first.unwrap_or_default()
     ))
     .with_code("series-conflict")
@@ -225,7 +235,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NoScope {
 pub(super) fn scoped_edited(id: &str, edited: ScopedEdited) -> Result<Response, Problem> {
     match edited {
         ScopedEdited::Bookings(bookings) => Ok(all(bookings)),
-        ScopedEdited::NoPlace(no_place) => Err(without_place(no_place)),
+        ScopedEdited::NoPlace(no_place) => Err(without_place(no_place, "")),
         ScopedEdited::NoSeries => Err(no_series(id)),
         ScopedEdited::Refused(why) => edited_booking(id, why).map(|booking| all(vec![booking])),
     }

@@ -14,9 +14,8 @@ use super::caller::Caller;
 use super::faults::{Faults, impossible_at, is_no_stretch};
 use super::form::Text as _;
 use super::location::created;
-use super::master;
 use super::openapi::page;
-use super::removal::missing;
+use super::refusals::Unknown;
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::texts::{CursorText, Reason, Time};
 use super::{App, ListSize};
@@ -26,7 +25,6 @@ use crate::error::unread;
 use crate::idempotency::Idempotent;
 use crate::interval::Interval;
 use crate::queries::{self, ClosureFilter};
-use crate::record::Resource;
 use crate::rfc3339;
 use crate::unavailability::{MAX_CLOSED_MS, Unavailability};
 
@@ -108,7 +106,7 @@ pub(super) async fn create(
     };
     let (closure, affected) = match once(app.carry_out(&caller, &correlation, command).await?)? {
         Closed::Done { closure, affected } => (closure, affected),
-        Closed::NoResource => return Err(master::none::<Resource>(&id)),
+        Closed::NoResource => return Err(Unknown::Resource.at(&id)),
         Closed::Over => {
             return Err(impossible_at(
                 "endTime",
@@ -218,12 +216,15 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     caller.needs(Role::Staff, "Making a resource available again")?;
     let command = Reopen {
-        resource_id: id,
+        resource_id: id.clone(),
         id: uid.clone(),
     };
     match app.carry_out(&caller, &correlation, command).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(no_closure(&uid)),
+        false => {
+            known(&app.booking, &id).await?;
+            Err(no_closure(&uid))
+        }
     }
 }
 
@@ -233,9 +234,11 @@ async fn known(booking: &crate::service::Booking, id: &str) -> Result<(), Proble
         .await
         .map_err(unread)?
         .map(drop)
-        .ok_or_else(|| master::none::<Resource>(id))
+        .ok_or_else(|| Unknown::Resource.at(id))
 }
 
 fn no_closure(uid: &str) -> Problem {
-    missing(&format!("Unavailability {uid:?} of this resource"))
+    Problem::not_found(format!(
+        "There is no unavailability {uid:?} of this resource."
+    ))
 }

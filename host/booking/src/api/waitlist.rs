@@ -12,14 +12,15 @@ use utoipa_axum::routes;
 use super::booking_body::user_id;
 use super::caller::Caller;
 use super::etag::Versioned;
-use super::faults::Faults;
+use super::faults::{Faults, impossible_at};
 use super::location::created;
 use super::openapi::page;
-use super::refusals::refused;
+use super::refusals::{Unknown, refused};
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::texts::{CursorText, UserId};
 use super::waitlist_body::WaitlistBody;
-use super::{App, ListSize};
+use super::{App, AppParts, ListSize};
+use crate::actor::Role;
 use crate::changes::{
     AcceptHold, Accepted, EntryAccess, JoinWaitlist, Joined, LeaveAll, LeaveWaitlist, Left, Refused,
 };
@@ -31,6 +32,7 @@ use crate::waitlist::{self, EntryFilter, EntryStatus, Standing};
 /// What this part answers to, and its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(list_of_user))
         .routes(routes!(join, list, leave_all))
         .routes(routes!(show, leave))
         .routes(routes!(accept))
@@ -54,7 +56,7 @@ pub(super) async fn join(
     };
     match once(app.carry_out(&caller, &correlation, command).await?)? {
         Joined::Waits(standing) => Ok(joined(*standing)),
-        Joined::Refused(Refused::NoResource) => Err(no_resource(&resource_id)),
+        Joined::Refused(Refused::NoResource) => Err(Unknown::Resource.at(&resource_id)),
         Joined::Refused(why) => Err(refused(&resource_id, &user_id, why)),
         not => Err(not_joined(&resource_id, &not)),
     }
@@ -109,6 +111,22 @@ pub(super) struct Listing {
     cursor: Option<Cursor<(i64, String)>>,
 }
 
+/// The query of `GET /waitlist`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfUser {
+    /// Whose; may be left out by a caller with a token, who sees their own then.
+    user: Option<String>,
+    /// How many items a page has.
+    #[param(inline)]
+    #[serde(default)]
+    limit: ListSize,
+    /// `next` of the page before.
+    #[param(value_type = Option<CursorText>, inline)]
+    cursor: Option<Cursor<(i64, String)>>,
+}
+
 page!(
     /// Entries of a waitlist.
     WaitlistPage of Standing
@@ -125,17 +143,47 @@ pub(super) async fn list(
     let readers = &app.booking.parts().readers;
     let resource = queries::resource(readers, &resource_id).await;
     if resource.map_err(crate::error::unread)?.is_none() {
-        return Err(no_resource(&resource_id));
+        return Err(Unknown::Resource.at(&resource_id));
     }
     let filter = EntryFilter {
-        resource_id,
+        resource_id: Some(resource_id),
         user_id: caller.only_user().map(str::to_owned),
         before: listing.cursor.map(|Cursor(before)| before),
     };
-    let rows = waitlist::standings(readers, &filter, listing.limit.rows())
+    page_of(&app, &filter, listing.limit).await
+}
+
+/// What one user waits for, whatever the resource, the newest first: oneself, or anybody for staff
+#[utoipa::path(get, path = "/waitlist", tag = "waitlist", params(OfUser), responses((status = 200, body = WaitlistPage)))]
+pub(super) async fn list_of_user(
+    State(App(app)): State<App>,
+    caller: Caller,
+    QueryParams(listing): QueryParams<OfUser>,
+) -> Result<Json<Page<Standing>>, Problem> {
+    let own = caller.user().map(str::to_owned);
+    let Some(user_id) = listing.user.or(own) else {
+        return Err(impossible_at("user", "it is missing; say who waits"));
+    };
+    if !caller.may_act_for(&user_id) {
+        caller.needs(Role::Staff, "What another user waits for")?;
+    }
+    let filter = EntryFilter {
+        resource_id: None,
+        user_id: Some(user_id),
+        before: listing.cursor.map(|Cursor(before)| before),
+    };
+    page_of(&app, &filter, listing.limit).await
+}
+
+async fn page_of(
+    app: &AppParts,
+    filter: &EntryFilter,
+    limit: ListSize,
+) -> Result<Json<Page<Standing>>, Problem> {
+    let rows = waitlist::standings(&app.booking.parts().readers, filter, limit.rows())
         .await
         .map_err(crate::error::unread)?;
-    Ok(Json(Page::from_rows(rows, listing.limit.get(), |last| {
+    Ok(Json(Page::from_rows(rows, limit.get(), |last| {
         (last.entry.joined_ms, last.entry.id.clone())
     })))
 }
@@ -275,13 +323,6 @@ fn entry_stays(id: &str, status: EntryStatus, detail: &str) -> Problem {
         .with_title("Not possible now")
         .with("entryId", id)
         .with("entryStatus", status)
-}
-
-fn no_resource(id: &str) -> Problem {
-    Problem::not_found(format!(
-        "There is no resource {id:?}; GET /resources lists them."
-    ))
-    .with_code("unknown-resource")
 }
 
 /// Somebody else's entry answers the same, so that ids cannot be tried out.

@@ -48,6 +48,15 @@ pub(crate) trait MasterRecord:
     /// Why its bookings are cancelled when it is removed.
     fn removal(&self) -> String;
 
+    /// Tells and notes that it was removed; it is at the version after `before`.
+    fn told_of_end(
+        &self,
+        before: &Self,
+        work: &mut Work<'_>,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send {
+        work.told_of_master(Self::KIND.deleted, Some(before), self)
+    }
+
     /// The one with this id, unless it was removed.
     fn find(
         connection: &mut SqliteConnection,
@@ -60,8 +69,6 @@ pub(crate) trait MasterRecord:
 
 /// What all records of a kind have in common.
 pub(crate) struct Kind {
-    /// What a sentence about one begins with.
-    pub(crate) noun: &'static str,
     /// The table; the API calls the collection by the same name.
     pub(crate) table: &'static str,
     pub(super) subject: Subject,
@@ -198,7 +205,17 @@ impl Work<'_> {
     ) -> Result<(), WriteError> {
         self.note(kind, R::KIND.subject, record.id(), before, Some(record))
             .await?;
-        let draft = events::draft(kind, self.now_ms, record)?.subject(record.id());
+        self.tell_of_master(kind, record, record).await
+    }
+
+    /// Tells of a change in the words of `data`.
+    pub(super) async fn tell_of_master<R: MasterRecord>(
+        &mut self,
+        kind: &str,
+        record: &R,
+        data: &impl Serialize,
+    ) -> Result<(), WriteError> {
+        let draft = events::draft(kind, self.now_ms, data)?.subject(record.id());
         let draft = match record.owner() {
             Owner::Resource(id) => draft.resource(id),
             Owner::User(id) => draft.user(id),

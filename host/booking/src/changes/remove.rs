@@ -61,8 +61,7 @@ impl<R: MasterRecord> Command for Remove<R> {
         if let Cleared::Done { .. } = cleared {
             let record = before.clone().at_version(before.version() + 1);
             work.mark_deleted(&record).await?;
-            work.told_of_master(R::KIND.deleted, Some(&before), &record)
-                .await?;
+            record.told_of_end(&before, work).await?;
         }
         Ok(Changed::Now(cleared))
     }

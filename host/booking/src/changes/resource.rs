@@ -27,7 +27,6 @@ impl MasterRecord for Resource {
     type Edit = ResourceEdit;
 
     const KIND: Kind = Kind {
-        noun: "Resource",
         table: "resources",
         subject: Subject::Resource,
         topic: Topic::ResourceEvents,

@@ -73,6 +73,14 @@ pub(crate) struct NoPlace {
     pub(crate) first: Option<Taken>,
 }
 
+impl NoPlace {
+    /// Whether some of the occurrences would have had a place.
+    pub(crate) fn has_possible(&self) -> bool {
+        let mut outcomes = self.occurrences.iter().map(|one| one.outcome);
+        outcomes.any(|outcome| outcome == Outcome::Possible)
+    }
+}
+
 impl Command for CreateSeries {
     type Done = SeriesCreated;
 

@@ -1,6 +1,7 @@
 //! Users, as master data.
 
 use carillon_events::Topic;
+use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use crate::changes::master::{Kind, MasterRecord};
@@ -18,11 +19,17 @@ pub(crate) struct UserEdit {
     pub(crate) locale: Option<String>,
 }
 
+/// A user of whom nothing but the id is known, as the event and the audit record have them.
+#[derive(Serialize)]
+struct Forgotten<'a> {
+    id: &'a str,
+    version: i64,
+}
+
 impl MasterRecord for User {
     type Edit = UserEdit;
 
     const KIND: Kind = Kind {
-        noun: "User",
         table: "users",
         subject: Subject::User,
         topic: Topic::UserEvents,
@@ -57,6 +64,26 @@ impl MasterRecord for User {
 
     fn removal(&self) -> String {
         "the user was removed".to_owned()
+    }
+
+    /// Erases the profile; neither the event nor the audit record holds what was erased. The id stays,
+    /// which bookings of the past name.
+    async fn told_of_end(&self, before: &Self, work: &mut Work<'_>) -> Result<(), WriteError> {
+        sqlx::query(
+            "UPDATE users SET display_name = '', email = '', time_zone = 'UTC', locale = 'en'
+             WHERE id = ?",
+        )
+        .bind(&self.id)
+        .execute(&mut *work.connection)
+        .await?;
+        let [before, after] = [before, self].map(|user| Forgotten {
+            id: &user.id,
+            version: user.version,
+        });
+        let kind = Self::KIND.deleted;
+        work.note(kind, Subject::User, &self.id, Some(&before), None)
+            .await?;
+        work.tell_of_master(kind, self, &after).await
     }
 
     async fn find(

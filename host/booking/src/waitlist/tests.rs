@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 
 use super::*;
 use crate::rules::Rules;
@@ -29,6 +29,34 @@ async fn database() -> SqliteConnection {
         }
     }
     connection
+}
+
+#[tokio::test]
+async fn a_page_of_entries_is_a_walk_from_the_newest_and_sorts_nothing() {
+    let mut database = database().await;
+    for (resource, user, index) in [
+        (true, false, "waitlist_by_resource (resource_id=? AND "),
+        (false, true, "waitlist_of_user (user_id=? AND "),
+        (
+            true,
+            true,
+            "waitlist_by_user (user_id=? AND resource_id=? AND ",
+        ),
+    ] {
+        let filter = EntryFilter {
+            resource_id: resource.then(|| "a".to_owned()),
+            user_id: user.then(|| "u".to_owned()),
+            before: Some((1, "e".to_owned())),
+        };
+        let query = filter.query(51);
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", query.sql().as_str()));
+        let rows = sqlx::query(explain).fetch_all(&mut database).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert!(plan[0].starts_with("SEARCH entry USING INDEX"), "{plan:?}");
+        assert!(plan[0].contains(index), "{plan:?}");
+        let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE"));
+        assert!(!sorts, "{plan:?}");
+    }
 }
 
 async fn add(connection: &mut SqliteConnection, entry: &Entry) {

@@ -81,6 +81,48 @@ async fn the_api_describes_itself_whole_and_can_be_tried() {
 }
 
 #[tokio::test]
+async fn what_is_made_says_what_can_be_done_with_it() {
+    let running = Running::new().await;
+    let document = running.get("/openapi.json").await.json();
+    let operations = || {
+        let paths = document["paths"].as_object().unwrap().values();
+        paths.flat_map(|path| path.as_object().unwrap().values())
+    };
+    let mut told = Vec::new();
+    for operation in operations() {
+        let links = operation["responses"]["201"]["links"].as_object();
+        for link in links.into_iter().flat_map(|links| links.values()) {
+            let target = operations()
+                .find(|target| target["operationId"] == link["operationId"])
+                .unwrap_or_else(|| panic!("{link} leads nowhere"));
+            // It gives all that the path needs, and nothing that it does not take.
+            let mut needed: Vec<&str> = target["parameters"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|parameter| parameter["in"] == "path")
+                .map(|parameter| parameter["name"].as_str().unwrap())
+                .collect();
+            needed.sort_unstable();
+            let given = link["parameters"].as_object().unwrap();
+            assert_eq!(given.keys().collect::<Vec<_>>(), needed, "{link}");
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            told.push((text(&operation["operationId"]), text(&link["operationId"])));
+        }
+    }
+    let told: Vec<(&str, &str)> = told.iter().map(|(from, to)| (&**from, &**to)).collect();
+    for link in [
+        ("waitlist_join", "waitlist_accept"),
+        ("waitlist_join", "waitlist_leave"),
+        ("waitlist_join", "waitlist_show"),
+        ("calendars_add_to_resource", "calendars_revoke"),
+        ("calendars_add_to_user", "calendars_revoke"),
+    ] {
+        assert!(told.contains(&link), "{link:?} is not in {told:?}");
+    }
+}
+
+#[tokio::test]
 async fn where_a_token_is_needed_the_document_asks_for_it_and_the_api_does_the_same() {
     let running = tokens::running().await;
     let document = running.get("/openapi.json").await.json();

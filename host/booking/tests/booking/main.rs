@@ -22,6 +22,7 @@ mod leaving;
 mod limits;
 mod log;
 mod outbox;
+mod problems;
 mod reading;
 mod relay;
 mod resources;

@@ -8,6 +8,7 @@ use carillon_booking::{BookingConfig, Surroundings};
 use serde_json::{Value, json};
 
 use crate::running::{Running, time, until, wish};
+use crate::waitlist::wait;
 
 /// A day of bookings: two that were held, one that was called off, one that nobody came to. It
 /// ends at noon.
@@ -86,6 +87,114 @@ async fn the_audit_record_is_read_by_subject_by_actor_and_by_request() {
     assert_eq!(problem["field"], "user");
     running.get("/audit?format=csv").await.problem(400);
     running.get("/audit?who=a").await.problem(400);
+}
+
+#[tokio::test]
+async fn the_audit_record_is_read_by_every_kind_of_subject() {
+    let running = Running::new().await;
+    let booking = running.book(&wish(9)).await;
+    let refused = running.post("/bookings", &wish(9)).await.problem(409);
+    let entry = running.join(&wait(2, 9)).await;
+    let entry = entry.rsplit('/').next().unwrap();
+    let series = json!({
+        "resourceId": "room-2", "userId": "user-1", "title": "Stand-up", "timeZone": "UTC",
+        "startTime": "2026-08-20T09:00:00", "endTime": "2026-08-20T10:00:00",
+        "rule": "FREQ=DAILY;COUNT=2",
+    });
+    let series = running.post("/series", &series).await.json();
+    let calendar = running.post("/users/user-1/calendar", &json!({})).await;
+    let closure = json!({ "startTime": time(90), "endTime": time(91), "reason": "Cleaning" });
+    let closure = running
+        .post("/resources/room-1/unavailability", &closure)
+        .await
+        .json();
+    for (kind, id, action) in [
+        ("booking", json!(booking), "booking.created"),
+        ("resource", json!("room-1"), "resource.created"),
+        ("user", json!("user-1"), "user.created"),
+        (
+            "conflict",
+            refused["conflictId"].clone(),
+            "conflict.detected",
+        ),
+        ("waitlist", json!(entry), "waitlist.joined"),
+        ("series", series["series"]["id"].clone(), "series.created"),
+        ("feed", calendar.json()["id"].clone(), "feed.added"),
+        (
+            "unavailability",
+            closure["id"].clone(),
+            "resource.unavailable",
+        ),
+    ] {
+        let id = id.as_str().unwrap();
+        let query = format!("subjectKind={kind}&subjectId={id}");
+        let page = running.get(&format!("/audit?{query}")).await.json();
+        let [found] = &page["items"].as_array().unwrap()[..] else {
+            panic!("{query}: {page}");
+        };
+        assert_eq!(
+            (&found["subjectKind"], &found["subjectId"], &found["action"]),
+            (&json!(kind), &json!(id), &json!(action))
+        );
+        let lines = running.get(&format!("/audit/export?{query}")).await.text;
+        let exported: Value = serde_json::from_str(&lines).unwrap();
+        assert_eq!(&exported, found);
+    }
+    for (odd, field) in [
+        ("subjectKind=series", "subjectKind"),
+        ("subjectId=a", "subjectId"),
+        ("subjectKind=series&subjectId=a&booking=b", "booking"),
+    ] {
+        for path in ["/audit", "/audit/export"] {
+            let problem = running.get(&format!("{path}?{odd}")).await.problem(422);
+            assert_eq!(problem["field"], field, "{odd}");
+        }
+    }
+    let unknown = "/audit?subjectKind=secret&subjectId=a";
+    running.get(unknown).await.problem(400);
+}
+
+#[tokio::test]
+async fn a_stretch_of_the_audit_record_holds_its_beginning_and_not_its_end() {
+    let running = Running::new().await;
+    let day = Duration::from_secs(24 * 3600);
+    running.clock.forward(2 * day);
+    // A clock that was ahead for a while: its entries are the later ones, and no others are lost.
+    for (hour, back) in [(190, 0), (191, 2), (192, 0)] {
+        running.clock.forward(Duration::from_secs(3600));
+        running.clock.back(back * day);
+        running.book(&wish(hour)).await;
+    }
+    let made_at = async |query: &str| -> Vec<Value> {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/audit?action=booking.created&limit=1{query}{cursor}");
+            let page = running.get(&path).await.json();
+            let items = page["items"].as_array().unwrap();
+            seen.extend(items.iter().map(|entry| entry["time"].clone()));
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return seen,
+            }
+        }
+    };
+    let [first, second, ahead] = [
+        "2026-08-19T12:00:00Z",
+        "2026-08-19T13:00:00Z",
+        "2026-08-21T11:00:00Z",
+    ];
+    assert_eq!(made_at("").await, [first, second, ahead]);
+    assert_eq!(made_at(&format!("&from={second}")).await, [second, ahead]);
+    assert_eq!(made_at(&format!("&to={second}")).await, [first]);
+    assert_eq!(made_at(&format!("&to={ahead}")).await, [first, second]);
+    assert_eq!(
+        made_at(&format!("&from={first}&to={second}")).await,
+        [first]
+    );
+    for path in ["/audit", "/audit/export"] {
+        let empty = format!("{path}?from={second}&to={second}");
+        assert_eq!(running.get(&empty).await.problem(422)["field"], "to");
+    }
 }
 
 #[tokio::test]

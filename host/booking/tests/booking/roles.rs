@@ -291,6 +291,94 @@ async fn the_record_names_who_did_it_with_their_role() {
 }
 
 #[tokio::test]
+async fn what_a_user_waits_for_is_one_list_over_all_resources() {
+    let running = with_tokens(BookingConfig::default()).await;
+    let nothing = json!({});
+    let mut joined = Vec::new();
+    for (user, room, hour) in [
+        ("user-1", "room-1", 9),
+        ("user-2", "room-1", 10),
+        ("user-1", "room-2", 9),
+        ("user-1", "room-4", 9),
+    ] {
+        let mut taken = wish(hour);
+        taken["userId"] = json!("user-3");
+        taken["resourceId"] = json!(room);
+        let made = running.by(Role::Staff, "POST", "/bookings", &taken).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let entry = json!({
+            "userId": user, "title": "T", "startTime": time(hour), "endTime": time(hour + 1),
+            "attendeesCount": 2,
+        });
+        let path = format!("/waitlist/{room}");
+        let made = running.by(Role::Staff, "POST", &path, &entry).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        running.clock.forward(Duration::from_secs(1));
+        joined.push(made.json()["id"].as_str().unwrap().to_owned());
+    }
+    let listed = async |role: Role, query: &str| -> Vec<String> {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/waitlist?limit=2{query}{cursor}");
+            let page = running.by(role, "GET", &path, &nothing).await.json();
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= 2, "{page}");
+            for item in items {
+                assert_eq!(
+                    (&item["status"], &item["position"]),
+                    (&json!("waiting"), &json!(1))
+                );
+                seen.push(item["id"].as_str().unwrap().to_owned());
+            }
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return seen,
+            }
+        }
+    };
+    let [first, others, second, third] = &joined[..] else {
+        panic!("{joined:?}");
+    };
+    let own = [third, second, first];
+    assert_eq!(listed(Role::User, "").await.iter().collect::<Vec<_>>(), own);
+    assert_eq!(
+        listed(Role::User, "&user=user-1")
+            .await
+            .iter()
+            .collect::<Vec<_>>(),
+        own
+    );
+    assert_eq!(
+        listed(Role::Staff, "&user=user-1")
+            .await
+            .iter()
+            .collect::<Vec<_>>(),
+        own
+    );
+    assert_eq!(
+        &listed(Role::Staff, "&user=user-2").await[..],
+        std::slice::from_ref(others)
+    );
+    assert_eq!(
+        listed(Role::Staff, "").await,
+        Vec::<String>::new(),
+        "the porter waits for nothing"
+    );
+    let problem = running
+        .by(Role::User, "GET", "/waitlist?user=user-2", &nothing)
+        .await;
+    assert!(
+        problem.problem(403)["detail"]
+            .to_string()
+            .contains("`staff`")
+    );
+    // Whoever left is not in it.
+    let path = format!("/waitlist/room-2/{second}");
+    running.by(Role::User, "DELETE", &path, &nothing).await;
+    assert_eq!(listed(Role::User, "").await, [third.clone(), first.clone()]);
+}
+
+#[tokio::test]
 async fn bookings_are_listed_by_user_for_who_may_see_them() {
     let running = with_tokens(BookingConfig::default()).await;
     for (user, hour) in [("user-1", 9), ("user-2", 10), ("user-2", 11)] {

@@ -1,5 +1,7 @@
 //! Users: making, listing, changing, deleting.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
@@ -204,4 +206,64 @@ async fn a_user_is_deleted_with_their_bookings_to_come_and_nobody_elses() {
             .len(),
         6
     );
+}
+
+#[tokio::test]
+async fn who_is_deleted_leaves_an_id_and_nothing_else_of_their_profile() {
+    let running = Running::new().await;
+    running.post("/users", &hana()).await;
+    let mut wanted = wish(9);
+    wanted["userId"] = json!("auth0|hana");
+    running.book(&wanted).await;
+    let gone = running
+        .delete("/users/auth0%7Chana?bookings=cancel", "*")
+        .await;
+    assert_eq!(gone.json()["cancelledBookings"], 1, "{}", gone.text);
+    let kept = running
+        .look(
+            "SELECT count(*) FROM users WHERE id = 'auth0|hana' AND deleted_ms IS NOT NULL
+             AND (display_name, email, time_zone, locale) = ('', '', 'UTC', 'en')",
+        )
+        .await;
+    assert_eq!(kept, 1, "the row is there for bookings of the past");
+    let events = running.events().await;
+    let [cancelled, deleted] = &events[events.len() - 2..] else {
+        panic!("{events:?}");
+    };
+    // Their calendar has to hear that the booking is off, so that event is the last with the address.
+    assert_eq!(
+        data(cancelled)["invitation"]["attendee"]["email"],
+        "hana@example.com"
+    );
+    assert_eq!(data(deleted), json!({ "id": "auth0|hana", "version": 2 }));
+    assert_eq!(deleted.user_id.as_deref(), Some("auth0|hana"));
+    let record = running.get("/audit?user=auth0%7Chana").await.json();
+    let [made, removed] = &record["items"].as_array().unwrap()[..] else {
+        panic!("{record}");
+    };
+    assert_eq!(removed["action"], "user.deleted");
+    assert_eq!(
+        removed["before"],
+        json!({ "id": "auth0|hana", "version": 1 })
+    );
+    assert_eq!(removed["after"], Value::Null);
+    // What was written before is not changed: the record is only added to.
+    assert_eq!(made["after"]["email"], "hana@example.com");
+}
+
+#[tokio::test]
+async fn nobody_is_invited_for_who_was_deleted() {
+    let running = Running::new().await;
+    // It waits for approval until it is over, and is called off by the sweep.
+    let mut wanted = wish(9);
+    wanted["resourceId"] = json!("room-4");
+    running.book(&wanted).await;
+    running.clock.forward(Duration::from_secs(24 * 3600));
+    assert_eq!(running.delete("/users/user-1", "*").await.status, 200);
+    running.booking.sweep_once().await.unwrap();
+    let events = running.events().await;
+    let last = events.last().unwrap();
+    assert_eq!(last.kind.as_str(), "booking.cancelled");
+    assert_eq!(last.user_id.as_deref(), Some("user-1"));
+    assert_eq!(data(last)["invitation"], Value::Null);
 }

@@ -369,6 +369,10 @@ async fn nobody_waits_for_what_is_free_forbidden_or_waited_for_already() {
     let begun = running.post(room, &wait(3, 9)).await.problem(409);
     assert_eq!(begun["rule"], "begun");
     running.get("/waitlist/room-9").await.problem(404);
+    // Nobody is known, so it has to be said who is meant.
+    assert_eq!(running.get("/waitlist").await.problem(422)["field"], "user");
+    let page = running.get("/waitlist?user=user-2").await.json();
+    assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub(super) const BOOKING_DATA: &[DataField] = &[
     field(
         "invitation",
         "object",
-        "What an invitation by mail needs, in the shape of iTIP (RFC 5546): `method` (`REQUEST` or `CANCEL`), `uid` and `sequence` (those of the calendar feeds), `summary`, `location`, `startTime`, `endTime`, `organizer` (`name`, and `email` where `calendar_organizer` is set), `attendee` (`id`, `name`, `email`); absent where nothing changes in a calendar, as at check-in.",
+        "What an invitation by mail needs, in the shape of iTIP (RFC 5546): `method` (`REQUEST` or `CANCEL`), `uid` and `sequence` (those of the calendar feeds), `summary`, `location`, `startTime`, `endTime`, `organizer` (`name`, and `email` where `calendar_organizer` is set), `attendee` (`id`, `name`, `email`); absent where nothing changes in a calendar, as at check-in, and where the user was deleted.",
     ),
     field("resourceName", "string", "The name of the resource."),
     field(

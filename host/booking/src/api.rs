@@ -1,6 +1,7 @@
 //! The HTTP face of the service.
 
 mod analytics;
+mod app;
 mod audit;
 mod availability;
 mod booking_body;
@@ -26,6 +27,7 @@ mod request_key;
 mod resource_body;
 mod resources;
 mod rules_body;
+mod scoped;
 mod series;
 mod series_body;
 mod texts;
@@ -40,22 +42,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::get;
-use carillon_web::{CorrelationId, TokenVerifier, web_face};
+use carillon_web::{TokenVerifier, web_face};
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa_axum::router::OpenApiRouter;
 
-pub(crate) use openapi::time;
-
-use self::caller::Caller;
+use self::app::{App, AppParts};
 use self::limit::Limits;
-use self::numbers::PageSize;
-use crate::command::Command;
-use crate::error::WriteError;
 use crate::recorder::Recorder;
 use crate::service::Booking;
-
-/// A page of a list has 50 items unless asked otherwise, and 200 at most.
-type ListSize = PageSize<50, 200>;
 
 /// Largest body that is read, in bytes. A booking has a few hundred.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -80,32 +74,6 @@ pub enum SurroundingsError {
     NoTokens,
 }
 
-/// What handlers share.
-#[derive(Clone)]
-struct App(Arc<AppParts>);
-
-struct AppParts {
-    booking: Booking,
-    /// Checks tokens; there where callers need one.
-    tokens: Option<TokenVerifier>,
-    /// There if callers may not ask as often as they like.
-    limits: Option<Limits>,
-    metrics: Option<PrometheusHandle>,
-}
-
-impl AppParts {
-    /// Carries out a command for a caller; answers once it is on disk.
-    async fn carry_out<C: Command>(
-        &self,
-        caller: &Caller,
-        correlation: &CorrelationId,
-        command: C,
-    ) -> Result<C::Done, WriteError> {
-        let by = caller.actor(correlation);
-        self.booking.carry_out(by, command).await
-    }
-}
-
 /// Everything that has a place in the document, with its description.
 fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::begun())
@@ -122,35 +90,39 @@ fn described() -> OpenApiRouter<App> {
         .merge(health::routes())
 }
 
-pub(crate) fn router(
-    booking: Booking,
-    surroundings: Surroundings,
-) -> Result<Router, SurroundingsError> {
-    let config = &booking.parts().config;
-    if config.require_token && surroundings.tokens.is_none() {
-        return Err(SurroundingsError::NoTokens);
-    }
-    let cross_origin = cross_origin::layer(&config.allowed_origins);
+impl Booking {
+    /// The HTTP API.
+    ///
+    /// # Errors
+    /// [`SurroundingsError`] when the configuration asks for something that is not handed in.
+    pub fn router(&self, surroundings: Surroundings) -> Result<Router, SurroundingsError> {
+        let config = &self.parts().config;
+        if config.require_token && surroundings.tokens.is_none() {
+            return Err(SurroundingsError::NoTokens);
+        }
+        let cross_origin = cross_origin::layer(&config.allowed_origins);
 
-    let (routes, document) = described().split_for_parts();
-    let mut routes = routes.merge(openapi::served(document, config.require_token));
-    if surroundings.metrics.is_some() {
-        routes = routes.route("/metrics", get(health::metrics));
+        let (routes, document) = described().split_for_parts();
+        let mut routes = routes.merge(openapi::served(document, config.require_token));
+        if surroundings.metrics.is_some() {
+            routes = routes.route("/metrics", get(health::metrics));
+        }
+        if config.analytics {
+            let recorder = Recorder::start(self.clone());
+            routes =
+                routes.route_layer(middleware::from_fn_with_state(recorder, analytics::record));
+        }
+        let limits = Limits::new(config, &self.parts().clock);
+        let app = App(Arc::new(AppParts {
+            booking: self.clone(),
+            tokens: surroundings.tokens,
+            limits,
+            metrics: surroundings.metrics,
+        }));
+        let routes = routes
+            .route_layer(middleware::from_fn_with_state(app.clone(), limit::limit))
+            .route_layer(middleware::from_fn(measure::measure))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+        Ok(web_face(routes).layer(cross_origin).with_state(app))
     }
-    if config.analytics {
-        let recorder = Recorder::start(booking.clone());
-        routes = routes.route_layer(middleware::from_fn_with_state(recorder, analytics::record));
-    }
-    let limits = Limits::new(config, &booking.parts().clock);
-    let app = App(Arc::new(AppParts {
-        booking,
-        tokens: surroundings.tokens,
-        limits,
-        metrics: surroundings.metrics,
-    }));
-    let routes = routes
-        .route_layer(middleware::from_fn_with_state(app.clone(), limit::limit))
-        .route_layer(middleware::from_fn(measure::measure))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-    Ok(web_face(routes).layer(cross_origin).with_state(app))
 }

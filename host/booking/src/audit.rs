@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor, sqlite::SqliteRow};
 
-use crate::api::time;
 use crate::rfc3339;
 use crate::work::Subject;
 
@@ -15,7 +14,7 @@ pub(crate) struct AuditEntry {
     /// Counts the entries.
     pub(crate) seq: i64,
     #[serde(rename = "time", serialize_with = "rfc3339::serialize")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) at_ms: i64,
     /// The user; `anybody` where no token was required, `service` for what it did by itself.
     pub(crate) actor: String,

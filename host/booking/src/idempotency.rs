@@ -5,9 +5,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use crate::columns::json;
 use crate::command::Command;
 use crate::error::WriteError;
-use crate::work::{Work, json};
+use crate::work::Work;
 
 /// A request that may come again.
 #[derive(Debug, Clone, PartialEq, Eq)]

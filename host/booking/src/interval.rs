@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::time;
 use crate::rfc3339;
 
 /// A stretch of time, in milliseconds since the epoch; RFC 3339 in JSON.
@@ -23,11 +22,11 @@ use crate::rfc3339;
 pub(crate) struct Interval {
     /// When it begins.
     #[serde(rename = "startTime", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) start_ms: i64,
     /// When it ends.
     #[serde(rename = "endTime", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) end_ms: i64,
 }
 

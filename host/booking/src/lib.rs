@@ -22,6 +22,7 @@ mod availability;
 mod calendar;
 mod changes;
 mod clock;
+mod columns;
 mod command;
 mod config;
 mod error;

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use carillon_events::Draft;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor};
 
+use crate::columns::json;
 use crate::error::WriteError;
-use crate::work;
 use crate::writer::{Change, MOST_SET_BACK_MS};
 
 /// How many rows one step of a walk along the outbox looks at, so that it never holds the writer for
@@ -150,7 +150,7 @@ impl Change for MarkSent {
         connection: &mut SqliteConnection,
         now_ms: i64,
     ) -> Result<(), WriteError> {
-        let seqs = work::json(&self.seqs)?;
+        let seqs = json(&self.seqs)?;
         sqlx::query(
             "DELETE FROM outbox WHERE is_kept = 0 AND seq IN (SELECT value FROM json_each(?))",
         )

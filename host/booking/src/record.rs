@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::api::time;
 use crate::interval::Interval;
 use crate::rfc3339;
 use crate::rules::Rules;
@@ -26,11 +25,11 @@ pub struct BookingRecord {
     pub status: Status,
     /// When it begins, in milliseconds since the epoch; RFC 3339 in JSON, like the other times.
     #[serde(rename = "startTime", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub start_ms: i64,
     /// When it ends.
     #[serde(rename = "endTime", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub end_ms: i64,
     /// Until when it keeps others from the resource: its end, and what the resource needs after it;
     /// absent once it keeps nobody.
@@ -40,7 +39,7 @@ pub struct BookingRecord {
         with = "rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub blocked_until_ms: Option<i64>,
     /// How many people come.
     pub attendees_count: i64,
@@ -54,7 +53,7 @@ pub struct BookingRecord {
         with = "rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub occurrence_ms: Option<i64>,
     /// Until when it is held for somebody from the waitlist.
     #[serde(
@@ -63,17 +62,17 @@ pub struct BookingRecord {
         with = "rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub hold_until_ms: Option<i64>,
     /// Counts the changes, from 1.
     pub version: i64,
     /// When it was made.
     #[serde(rename = "createdAt", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub created_ms: i64,
     /// When it was changed last.
     #[serde(rename = "updatedAt", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub updated_ms: i64,
 }
 

@@ -382,6 +382,19 @@ impl<S: RecordSink> Relay<S> {
     }
 }
 
+impl Booking {
+    /// The relay: sends what the outbox holds until `shutdown` turns true or its sender is gone. Spawn
+    /// it once; two at a time would break the order of events.
+    pub fn relay<S: RecordSink>(
+        &self,
+        sink: S,
+        settings: RelaySettings,
+        shutdown: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        Relay::new(self.clone(), sink, settings).run(shutdown)
+    }
+}
+
 /// Waits until the relay is to stop. Whoever started it and is gone wants nothing of it any more.
 async fn stop_of(shutdown: &mut watch::Receiver<bool>) {
     drop(shutdown.wait_for(|stop| *stop).await);

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use regex::Regex;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::{KnownFormat, SchemaFormat};
 
 /// The text of a time, for JSON Schema as well: RFC 3339 with an offset or `Z`, of the years 2000 to 8999,
 /// so far from the end of all calendars that nothing added to it leaves them. The library reads more of
@@ -31,6 +33,15 @@ pub(crate) fn parse(text: &str) -> Result<i64, &'static str> {
     let time = SHAPE.is_match(text).then(|| text.parse::<Timestamp>().ok());
     let time = time.flatten().ok_or(shape!())?;
     Ok(time.as_millisecond())
+}
+
+/// A time, as the description of the API has it in answers.
+pub(crate) fn schema() -> Schema {
+    let object = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .examples(["2031-05-06T09:00:00Z"]);
+    Schema::Object(object.build())
 }
 
 /// Writes RFC 3339 in UTC, with milliseconds only where there are any.

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteExecutor;
 
-use crate::api::time;
 use crate::record::BookingRecord;
 use crate::recurrence::MAX_OCCURRENCES;
 use crate::rfc3339;
@@ -25,10 +24,10 @@ pub(crate) struct SeriesRecord {
     /// Counts the changes of several occurrences at once, from 1.
     pub(crate) version: i64,
     #[serde(rename = "createdAt", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) created_ms: i64,
     #[serde(rename = "updatedAt", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) updated_ms: i64,
 }
 

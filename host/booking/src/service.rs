@@ -4,22 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, SqliteConnection};
-use tokio::sync::watch;
 
 use crate::actor::Actor;
-use crate::api::{self, Surroundings, SurroundingsError};
 use crate::changes::SeedDemo;
 use crate::clock::Clock;
 use crate::command::{Asked, Command};
 use crate::config::BookingConfig;
 use crate::error::{BookingError, WriteError};
 use crate::outbox::{self, Lag};
-use crate::relay::{RecordSink, Relay, RelaySettings};
 use crate::writer::Writer;
 
 /// The database in the data folder.
@@ -112,25 +108,6 @@ impl Booking {
     /// [`BookingError::Write`].
     pub async fn seed_demo(&self) -> Result<bool, BookingError> {
         Ok(self.carry_out(Actor::service(), SeedDemo).await?)
-    }
-
-    /// The HTTP API.
-    ///
-    /// # Errors
-    /// [`SurroundingsError`] when the configuration asks for something that is not handed in.
-    pub fn router(&self, surroundings: Surroundings) -> Result<Router, SurroundingsError> {
-        api::router(self.clone(), surroundings)
-    }
-
-    /// The relay: sends what the outbox holds until `shutdown` turns true or its sender is gone. Spawn
-    /// it once; two at a time would break the order of events.
-    pub fn relay<S: RecordSink>(
-        &self,
-        sink: S,
-        settings: RelaySettings,
-        shutdown: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        Relay::new(self.clone(), sink, settings).run(shutdown)
     }
 
     /// How far the log is behind the database.

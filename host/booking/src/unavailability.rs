@@ -19,6 +19,6 @@ pub(crate) struct Unavailability {
     /// Why, in words.
     pub(crate) reason: String,
     #[serde(rename = "createdAt", with = "crate::rfc3339")]
-    #[schema(schema_with = crate::api::time)]
+    #[schema(schema_with = crate::rfc3339::schema)]
     pub(crate) created_ms: i64,
 }

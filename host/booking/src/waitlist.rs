@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 
-use crate::api::time;
 use crate::interval::Interval;
 use crate::queries::Owner;
 use crate::record::Resource;
@@ -65,10 +64,10 @@ pub(crate) struct Entry {
     pub(crate) title: String,
     pub(crate) status: EntryStatus,
     #[serde(rename = "startTime", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) start_ms: i64,
     #[serde(rename = "endTime", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) end_ms: i64,
     pub(crate) attendees_count: i64,
     /// The higher, the sooner.
@@ -78,10 +77,10 @@ pub(crate) struct Entry {
     pub(crate) booking_id: Option<String>,
     pub(crate) version: i64,
     #[serde(rename = "joinedAt", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) joined_ms: i64,
     #[serde(rename = "updatedAt", with = "rfc3339")]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) updated_ms: i64,
 }
 
@@ -109,7 +108,7 @@ pub(crate) struct Standing {
         with = "rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schema(schema_with = time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) hold_until_ms: Option<i64>,
 }
 

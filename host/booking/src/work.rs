@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use crate::actor::Actor;
+use crate::columns::json;
 use crate::config::BookingConfig;
 use crate::error::WriteError;
 use crate::outbox::{self, Kept, Outgoing};
@@ -118,9 +119,4 @@ impl Work<'_> {
         .await?;
         Ok(())
     }
-}
-
-/// As the tables keep what has no columns of its own.
-pub(crate) fn json(value: &impl Serialize) -> Result<String, WriteError> {
-    serde_json::to_string(value).map_err(|error| WriteError::Event(error.to_string()))
 }

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::app::{App, ListSize};
 use super::bookings::Moment;
 use super::caller::Caller;
 use super::faults::{impossible_at, is_no_stretch};
 use super::texts::{CursorText, Time};
-use super::{App, ListSize};
 use crate::actor::Role;
 use crate::analytics::{self, Summary, Usage, UsageWish};
 use crate::error::unread;

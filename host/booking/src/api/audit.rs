@@ -11,12 +11,12 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::app::{App, ListSize};
 use super::bookings::Moment;
 use super::caller::Caller;
 use super::faults::{impossible_at, is_no_stretch};
 use super::openapi::page;
 use super::texts::{CursorText, Time};
-use super::{App, ListSize};
 use crate::actor::Role;
 use crate::audit::{self, AuditEntry, AuditFilter, Place};
 use crate::work::Subject;

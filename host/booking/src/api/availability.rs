@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::App;
+use super::app::App;
 use super::bookings::Moment;
 use super::caller::Caller;
 use super::faults::{MAX_PEOPLE, impossible_at, is_no_stretch};

@@ -9,20 +9,19 @@ use serde::{Deserialize, Deserializer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::app::{App, ListSize};
 use super::booking_body::{BookingBody, BookingPatch};
 use super::caller::Caller;
-use super::etag::{IfMatch, NeedsVersion, TakesVersion, Versioned, other_version};
-use super::faults::{impossible_at, is_no_stretch};
+use super::etag::{IfMatch, NeedsVersion, TakesVersion, Versioned};
+use super::faults::is_no_stretch;
 use super::openapi::page;
-use super::refusals::{impossible, is_final, is_inside, no_booking, refused, refused_change};
+use super::refusals::{edited_booking, no_booking, refused, stepped_booking};
 use super::request_key::{IdempotencyKey, TakesKey, once};
-use super::series::{NoScope, Scoped, scoped_cancelled, scoped_edited};
+use super::scoped::{NoScope, Scoped, scoped_cancelled, scoped_edited};
 use super::texts::{CursorText, Time};
-use super::{App, ListSize};
 use crate::actor::Role;
 use crate::changes::{
-    Access, CancelScoped, CreateBooking, Created, EditBooking, EditScoped, Edited, Stepped,
-    TakeStep,
+    Access, CancelScoped, CreateBooking, Created, EditBooking, EditScoped, TakeStep,
 };
 use crate::idempotency::Idempotent;
 use crate::queries::{self, BookingFilter};
@@ -133,19 +132,6 @@ pub(super) async fn edit(
     Ok(versioned(booking).into_response())
 }
 
-/// The booking as it is now, or why it is as it was.
-pub(super) fn edited_booking(id: &str, edited: Edited) -> Result<BookingRecord, Problem> {
-    match edited {
-        Edited::Booking(booking) => Ok(booking),
-        Edited::Refused(booking, why) => Err(refused_change(&booking, why)),
-        Edited::Final(status) => Err(is_final(id, status)),
-        Edited::Inside => Err(is_inside(id)),
-        Edited::Times(reason) => Err(impossible_at("endTime", reason)),
-        Edited::NoBooking => Err(no_booking(id)),
-        Edited::OtherVersion(version) => Err(other_version(version)),
-    }
-}
-
 /// Call a booking off
 #[utoipa::path(post, path = "/bookings/{id}/cancel", tag = "bookings",
     params(("id" = String, Path), TakesVersion, Scoped), responses((status = 200, body = OneOrAll)))]
@@ -193,16 +179,6 @@ async fn take_step(
     };
     let stepped = app.carry_out(&caller, &correlation, command).await?;
     stepped_booking(&id, stepped).map(versioned)
-}
-
-/// The booking as it is now, or why it is as it was.
-pub(super) fn stepped_booking(id: &str, stepped: Stepped) -> Result<BookingRecord, Problem> {
-    match stepped {
-        Stepped::Taken(booking) => Ok(booking),
-        Stepped::Refused(refusal) => Err(impossible(id, refusal)),
-        Stepped::NoBooking => Err(no_booking(id)),
-        Stepped::OtherVersion(version) => Err(other_version(version)),
-    }
 }
 
 /// A handler for each step that is taken by one booking at a time, with its place in the description of

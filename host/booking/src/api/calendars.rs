@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::App;
+use super::app::App;
 use super::caller::Caller;
 use super::openapi::page;
 use super::refusals::Unknown;

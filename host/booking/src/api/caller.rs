@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use carillon_web::{Claims, CorrelationId, Problem, authenticate};
 
-use super::App;
+use super::app::App;
 use crate::actor::{ANYBODY, Actor, Role};
 use crate::proxy::{TrustedProxy, asked_by};
 

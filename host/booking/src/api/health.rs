@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::App;
+use super::app::App;
 
 /// What this part answers to, and its description.
 pub(super) fn routes() -> OpenApiRouter<App> {

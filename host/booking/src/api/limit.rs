@@ -16,7 +16,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::App;
+use super::app::App;
 use super::caller::{Verified, origin};
 use crate::clock::Clock;
 use crate::config::BookingConfig;

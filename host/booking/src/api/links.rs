@@ -1,10 +1,9 @@
 //! What can be done with what was just made, as the document says it to programs (OpenAPI 3.1, Link
 //! Object). Whoever follows them needs to guess no id.
 
+use utoipa::openapi::RefOr;
 use utoipa::openapi::link::{Link, LinkBuilder};
-use utoipa::openapi::{OpenApi as Document, RefOr};
-
-use super::openapi::operations;
+use utoipa::openapi::path::Operation;
 
 /// From the operation that makes something to those that take it, and where in the answer stands what they
 /// are to be given.
@@ -40,9 +39,8 @@ static LINKS: [Links; 3] = [
 ];
 
 /// Adds them to the answers of what makes something. The operations have their names already.
-pub(super) fn link(document: &mut Document) {
-    let made = document.paths.paths.values_mut().flat_map(operations);
-    for operation in made {
+pub(super) fn link<'a>(operations: impl Iterator<Item = &'a mut Operation>) {
+    for operation in operations {
         let name = operation.operation_id.as_deref();
         let Some(links) = LINKS.iter().find(|links| name == Some(links.from)) else {
             continue;

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use carillon_web::{CorrelationId, Problem};
 
-use super::AppParts;
+use super::app::AppParts;
 use super::caller::Caller;
 use super::etag::Versioned;
 use super::location::created;

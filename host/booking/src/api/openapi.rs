@@ -1,12 +1,10 @@
 //! The description of the API for programs (OpenAPI 3.1), made from the handlers themselves, and a page
 //! to try it.
 
-use serde_json::{Value, json};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, OpenApi as Document, PathItem, Ref, RefOr, Required, Response, ResponseBuilder,
-    schema::{ObjectBuilder, Schema, Type},
 };
 use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::SwaggerUi;
@@ -68,11 +66,11 @@ pub(super) fn served(mut document: Document, needs_token: bool) -> SwaggerUi {
     for path in document.paths.paths.values_mut() {
         operations(path).for_each(complete);
     }
-    links::link(&mut document);
+    links::link(document.paths.paths.values_mut().flat_map(operations));
     SwaggerUi::new(PAGE).url(DOCUMENT, document)
 }
 
-pub(super) fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [
         &mut path.get,
         &mut path.post,
@@ -152,17 +150,6 @@ pub(super) fn header<T: ToSchema>(name: &str, required: Required) -> Parameter {
         .required(required)
         .schema(Some(T::schema()))
         .build()
-}
-
-/// A time, as it stands in answers.
-pub(crate) fn time() -> Schema {
-    let format = utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::DateTime);
-    let example: Value = json!("2031-05-06T09:00:00Z");
-    let object = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .format(Some(format))
-        .examples([example]);
-    Schema::Object(object.build())
 }
 
 /// What a list answers, as a type of its own for each kind of item: it is described here and made by

@@ -2,8 +2,9 @@
 
 use carillon_web::Problem;
 
+use super::etag::other_version;
 use super::faults::impossible_at;
-use crate::changes::{NotPlaced, Refused, Taken};
+use crate::changes::{Edited, NoPlace, NotPlaced, Occurrence, Outcome, Refused, Stepped, Taken};
 use crate::record::BookingRecord;
 use crate::rfc3339;
 use crate::status::{Refusal, Status};
@@ -145,4 +146,56 @@ impl Unknown {
 /// Somebody else's booking answers the same, so that ids cannot be tried out.
 pub(super) fn no_booking(id: &str) -> Problem {
     Problem::not_found(format!("There is no booking {id:?}."))
+}
+
+/// The booking as it is now, or why it is as it was.
+pub(super) fn edited_booking(id: &str, edited: Edited) -> Result<BookingRecord, Problem> {
+    match edited {
+        Edited::Booking(booking) => Ok(booking),
+        Edited::Refused(booking, why) => Err(refused_change(&booking, why)),
+        Edited::Final(status) => Err(is_final(id, status)),
+        Edited::Inside => Err(is_inside(id)),
+        Edited::Times(reason) => Err(impossible_at("endTime", reason)),
+        Edited::NoBooking => Err(no_booking(id)),
+        Edited::OtherVersion(version) => Err(other_version(version)),
+    }
+}
+
+/// The booking as it is now, or why it is as it was.
+pub(super) fn stepped_booking(id: &str, stepped: Stepped) -> Result<BookingRecord, Problem> {
+    match stepped {
+        Stepped::Taken(booking) => Ok(booking),
+        Stepped::Refused(refusal) => Err(impossible(id, refusal)),
+        Stepped::NoBooking => Err(no_booking(id)),
+        Stepped::OtherVersion(version) => Err(other_version(version)),
+    }
+}
+
+/// Names what is in the way of each occurrence, and nothing of whose it is. `advice` is a sentence more.
+pub(super) fn without_place(no_place: NoPlace, advice: &str) -> Problem {
+    let all = no_place.occurrences.len();
+    let refused = |occurrence: &&Occurrence| occurrence.outcome == Outcome::Refused;
+    let count = no_place.occurrences.iter().filter(refused).count();
+    let first = no_place.occurrences.iter().find(refused).map(|occurrence| {
+        let reason = occurrence
+            .obstacle
+            .as_ref()
+            .map_or("", |obstacle| obstacle.reason.as_str());
+        let start = rfc3339::print(occurrence.interval.start_ms);
+        format!("; the first is that of {start}: {reason}")
+    });
+    let problem = Problem::conflict(format!(
+        "{count} of {all} occurrences have no place, so everything is as it was{}.{advice}",
+        first.unwrap_or_default()
+    ))
+    .with_code("series-conflict")
+    .with_title("Not every occurrence has a place")
+    .with("occurrences", &no_place.occurrences);
+    match no_place.first {
+        None => problem,
+        Some(taken) => problem
+            .with("conflictId", &taken.conflict_id)
+            .with("conflicts", &taken.intervals)
+            .with("alternatives", &taken.alternatives),
+    }
 }

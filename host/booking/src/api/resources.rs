@@ -8,6 +8,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::app::{App, ListSize};
 use super::availability::People;
 use super::caller::Caller;
 use super::etag::{IfMatch, NeedsVersion, Versioned};
@@ -18,7 +19,6 @@ use super::removal::{Removal, WentAlong};
 use super::request_key::{IdempotencyKey, TakesKey};
 use super::resource_body::{ResourceBody, ResourcePatch};
 use super::texts::CursorText;
-use super::{App, ListSize};
 use crate::actor::Role;
 use crate::changes::Named;
 use crate::queries::{self, ResourceFilter};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::app::{App, ListSize};
 use super::bookings::Moment;
 use super::caller::Caller;
 use super::faults::{Faults, impossible_at, is_no_stretch};
@@ -18,7 +19,6 @@ use super::openapi::page;
 use super::refusals::Unknown;
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::texts::{CursorText, Reason, Time};
-use super::{App, ListSize};
 use crate::actor::Role;
 use crate::changes::{Close, Closed, NewClosure, Reopen};
 use crate::error::unread;

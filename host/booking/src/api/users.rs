@@ -8,6 +8,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::app::{App, ListSize};
 use super::caller::Caller;
 use super::etag::{IfMatch, NeedsVersion, Versioned};
 use super::master;
@@ -16,7 +17,6 @@ use super::profile_body::{UserBody, UserPatch};
 use super::removal::{Removal, WentAlong};
 use super::request_key::{IdempotencyKey, TakesKey};
 use super::texts::CursorText;
-use super::{App, ListSize};
 use crate::actor::Role;
 use crate::changes::Named;
 use crate::queries;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::app::{App, AppParts, ListSize};
 use super::booking_body::user_id;
 use super::caller::Caller;
 use super::etag::Versioned;
@@ -19,7 +20,6 @@ use super::refusals::{Unknown, refused};
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::texts::{CursorText, UserId};
 use super::waitlist_body::WaitlistBody;
-use super::{App, AppParts, ListSize};
 use crate::actor::Role;
 use crate::changes::{
     AcceptHold, Accepted, EntryAccess, JoinWaitlist, Joined, LeaveAll, LeaveWaitlist, Left, Refused,

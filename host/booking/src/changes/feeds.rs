@@ -40,7 +40,7 @@ pub(crate) struct Feed {
     pub(crate) kind: FeedKind,
     pub(crate) subject_id: String,
     #[serde(rename = "createdAt", with = "rfc3339")]
-    #[schema(schema_with = crate::api::time)]
+    #[schema(schema_with = rfc3339::schema)]
     pub(crate) created_ms: i64,
 }
 

@@ -4,11 +4,12 @@ use carillon_events::Topic;
 use sqlx::SqliteConnection;
 
 use crate::changes::master::{Kind, MasterRecord};
+use crate::columns::json;
 use crate::error::WriteError;
 use crate::queries::{self, Owner};
 use crate::record::Resource;
 use crate::rules::Rules;
-use crate::work::{Subject, Work, json};
+use crate::work::{Subject, Work};
 
 /// What is to be different; what is `None` stays.
 #[derive(Debug, Clone, Default)]

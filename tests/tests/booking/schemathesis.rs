@@ -1,12 +1,12 @@
 //! PyPI's `schemathesis` over the document that the API publishes of itself.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 
 use carillon_tests::api::{Api, Call};
 use carillon_tests::host::{Host, Setup};
 use carillon_tests::python;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::stage::{is_long, size};
 
@@ -19,33 +19,9 @@ const SEED: &str = "20310506";
 /// Where the figures are left, in the host's folder.
 const REPORT: &str = "schemathesis.json";
 
-/// What nobody reaches who guesses ids: the document links to it from where they are made.
-const LINKED: [(&str, &str); 2] = [
-    ("POST", "/waitlist/{resourceId}/{entryId}/accept"),
-    ("DELETE", "/calendars/{id}"),
-];
-
-/// How many requests were answered by this route, and how many of them with 404.
-fn met(metrics: &str, method: &str, route: &str) -> (u64, u64) {
-    let series = format!("carillon_booking_requests_total{{method=\"{method}\",route=\"{route}\",");
-    let counts = metrics.lines().filter(|line| line.starts_with(&series));
-    counts.fold((0, 0), |(found, missed), line| {
-        let count: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
-        match line.contains("status=\"404\"") {
-            true => (found, missed + count),
-            // What has not its form was refused before anybody looked.
-            false if line.contains("status=\"400\"") => (found, missed),
-            false => (found + count, missed),
-        }
-    })
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_does_what_its_document_says() {
-    let setup = Setup::run().argument("--demo").config(CONFIG);
-    let host = setup.start().await.unwrap();
-    let token = host.token_with("user-1", &["admin"]).unwrap();
-    let api = Api::of(&host).unwrap().with_token(&token);
+    let (host, api, token) = start().await;
     let document = api.done(&Call::get("/openapi.json")).await.unwrap();
     let operations: usize = document.body["paths"]
         .as_object()
@@ -54,16 +30,7 @@ async fn the_api_does_what_its_document_says() {
         .map(|path| path.as_object().unwrap().len())
         .sum();
 
-    let mut command = command(&host, &token);
-    let output = tokio::task::spawn_blocking(move || command.output());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output.await.unwrap().unwrap();
-    let told = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let told = told.concat();
-
+    let (status, told) = run(command(&host, &token)).await;
     let report = std::fs::read(host.data().join(REPORT)).unwrap_or_else(|_| panic!("{told}"));
     let report: Value = serde_json::from_slice(&report).unwrap();
     let cases = &report["test_cases"];
@@ -79,20 +46,101 @@ async fn the_api_does_what_its_document_says() {
     assert!(status.success(), "{told}");
     assert_eq!(cases["unique_failures"], 0, "{told}");
     assert_eq!(report["operations"]["tested"], operations, "{told}");
-    let metrics = api.done(&Call::get("/metrics")).await.unwrap().text;
-    for (method, route) in LINKED {
-        let (found, missed) = met(&metrics, method, route);
-        println!("schemathesis: {method} {route}: {found} met what is there, {missed} what is not");
-        assert!(
-            found > 0,
-            "{method} {route} was never asked with an id that there is"
-        );
-    }
     assert!(
         !host.log().unwrap().contains("panicked"),
         "{}",
         host.log_tail()
     );
+}
+
+/// Stateful testing follows the document's links from what was made, so that these are asked with ids that
+/// there are. Whoever guesses ids meets 404 alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_leads_to_what_can_be_done_with_it() {
+    const LINKS: [(&str, &str, &str, &str); 2] = [
+        (
+            "waitlist_join",
+            "waitlist_accept",
+            "POST",
+            "/waitlist/{resourceId}/{entryId}/accept",
+        ),
+        (
+            "calendars_add_to_user",
+            "calendars_revoke",
+            "DELETE",
+            "/calendars/{id}",
+        ),
+    ];
+    let (host, api, token) = start().await;
+    // The month from which the hooks draw: nobody waits for a time that is free.
+    for room in 1..=4 {
+        let month = json!({
+            "resourceId": format!("room-{room}"), "userId": "user-1", "title": "All of May",
+            "startTime": "2031-05-01T00:00:00Z", "endTime": "2031-05-31T00:00:00Z",
+        });
+        api.done(&Call::post("/bookings", month)).await.unwrap();
+    }
+
+    for (from, to, method, route) in LINKS {
+        // Most of those who would join have a wish that cannot be.
+        let mut command = command(&host, &token);
+        command.args(["--phases", "stateful", "--max-examples", "200"]);
+        for operation in [from, to] {
+            command.args(["--include-operation-id", operation]);
+        }
+        let (status, told) = run(command).await;
+        assert!(status.success(), "{told}");
+        let metrics = api.done(&Call::get("/metrics")).await.unwrap().text;
+        let (found, missed) = met(&metrics, method, route);
+        println!("schemathesis: {to} met {found} that are there, {missed} that are not");
+        assert!(
+            found > 0,
+            "{to} was never asked with an id that there is: {told}"
+        );
+    }
+}
+
+/// How many requests to a route met what is there, and how many what is not.
+fn met(metrics: &str, method: &str, route: &str) -> (u64, u64) {
+    let series = format!("carillon_booking_requests_total{{method=\"{method}\",route=\"{route}\",");
+    let (mut found, mut missed) = (0, 0);
+    for line in metrics.lines() {
+        let Some((status, count)) = line
+            .strip_prefix(&series)
+            .and_then(|rest| rest.rsplit_once(' '))
+        else {
+            continue;
+        };
+        let count: u64 = count.parse().unwrap();
+        match status.trim_matches(|char: char| !char.is_ascii_digit()) {
+            "200" | "204" | "409" => found += count,
+            "404" => missed += count,
+            // Refused before anybody looked.
+            _ => {}
+        }
+    }
+    (found, missed)
+}
+
+/// A host, and a client of its API that may do everything.
+async fn start() -> (Host, Api, String) {
+    let setup = Setup::run().argument("--demo").config(CONFIG);
+    let host = setup.start().await.unwrap();
+    let token = host.token_with("user-1", &["admin"]).unwrap();
+    let api = Api::of(&host).unwrap().with_token(&token);
+    (host, api, token)
+}
+
+/// How it ended, and all that it printed.
+async fn run(mut command: Command) -> (ExitStatus, String) {
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output.await.unwrap().unwrap();
+    let told = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (status, told.concat())
 }
 
 fn command(host: &Host, token: &str) -> Command {

@@ -57,9 +57,6 @@ CREATE TABLE bookings (
     hold_until_ms    INTEGER CHECK ((hold_until_ms IS NULL) = (status <> 'held')),
     -- When its people left, within its time. Null where they have not, or left before this was kept.
     left_ms          INTEGER CHECK (left_ms IS NULL OR status = 'checked_out'),
-    -- When its state, time, resource or user last became another; null where they are as it was made.
-    -- From then on it can be missed: whoever changes its title is not waited for any longer.
-    settled_ms       INTEGER,
     version          INTEGER NOT NULL DEFAULT 1,
     created_ms       INTEGER NOT NULL,
     updated_ms       INTEGER NOT NULL,
@@ -135,13 +132,6 @@ BEGIN
     WHERE id = NEW.id;
 END;
 
-CREATE TRIGGER bookings_settled AFTER UPDATE OF status, start_ms, end_ms, resource_id, user_id ON bookings
-WHEN NEW.status <> OLD.status OR NEW.start_ms <> OLD.start_ms OR NEW.end_ms <> OLD.end_ms
-  OR NEW.resource_id <> OLD.resource_id OR NEW.user_id <> OLD.user_id
-BEGIN
-    UPDATE bookings SET settled_ms = NEW.updated_ms WHERE id = NEW.id;
-END;
-
 -- The id of the request that an event follows from, for the record's headers.
 ALTER TABLE outbox ADD COLUMN correlation_id TEXT NOT NULL DEFAULT '';
 -- Whether the row stays for the duplicate window once it is sent.
@@ -214,7 +204,6 @@ CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms
 CREATE INDEX waitlist_by_start ON waitlist (start_ms) WHERE status = 'waiting';
 CREATE INDEX waitlist_by_resource ON waitlist (resource_id, joined_ms, id) WHERE status <> 'removed';
 CREATE INDEX waitlist_by_user ON waitlist (user_id, resource_id, joined_ms, id);
-CREATE INDEX waitlist_of_user ON waitlist (user_id, joined_ms, id) WHERE status <> 'removed';
 CREATE UNIQUE INDEX waitlist_by_booking ON waitlist (booking_id) WHERE booking_id IS NOT NULL;
 -- Nobody waits twice for the same.
 CREATE UNIQUE INDEX waitlist_once ON waitlist (resource_id, user_id, start_ms, end_ms)
@@ -285,12 +274,10 @@ CREATE TABLE audit (
     after          TEXT               -- JSON
 ) STRICT;
 
--- One for each filter, and in the order in which entries are read.
-CREATE INDEX audit_by_subject ON audit (subject_kind, subject_id, at_ms, seq);
-CREATE INDEX audit_by_actor ON audit (actor, at_ms, seq);
-CREATE INDEX audit_by_action ON audit (action, at_ms, seq);
-CREATE INDEX audit_by_correlation ON audit (correlation_id, at_ms, seq);
+CREATE INDEX audit_by_subject ON audit (subject_kind, subject_id, seq);
+CREATE INDEX audit_by_actor ON audit (actor, seq);
 CREATE INDEX audit_by_time ON audit (at_ms, seq);
+CREATE INDEX audit_by_correlation ON audit (correlation_id);
 
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit record is not changed'); END;

@@ -65,7 +65,10 @@ pub(crate) async fn append(
     now_ms: i64,
     events: Vec<Outgoing<'_>>,
 ) -> Result<(), WriteError> {
-    let is_one = events.len() == 1;
+    let is_one = match events.len() {
+        0 => return Ok(()),
+        events => events == 1,
+    };
     let mut insert = QueryBuilder::<Sqlite>::new(
         "INSERT INTO outbox (event_id, topic, key, value, created_ms, correlation_id, is_kept) ",
     );

@@ -31,8 +31,8 @@ pub(crate) async fn insert(
     let inserted = sqlx::query(
         "INSERT INTO bookings (id, resource_id, user_id, title, status, start_ms, end_ms,
                                blocked_until_ms, attendees_count, series_id, occurrence_ms,
-                               hold_until_ms, version, created_ms, updated_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                               hold_until_ms, version, created_ms, updated_ms, settled_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&booking.id)
     .bind(&booking.resource_id)
@@ -49,6 +49,7 @@ pub(crate) async fn insert(
     .bind(booking.version)
     .bind(booking.created_ms)
     .bind(booking.updated_ms)
+    .bind(booking.settled_ms)
     .execute(connection)
     .await;
     placed(inserted.map(drop))
@@ -62,7 +63,8 @@ pub(crate) async fn update(
     let updated = sqlx::query(
         "UPDATE bookings SET resource_id = ?, user_id = ?, title = ?, status = ?, start_ms = ?,
                              end_ms = ?, blocked_until_ms = ?, attendees_count = ?, series_id = ?,
-                             occurrence_ms = ?, hold_until_ms = ?, version = ?, updated_ms = ?
+                             occurrence_ms = ?, hold_until_ms = ?, version = ?, updated_ms = ?,
+                             settled_ms = ?
          WHERE id = ?",
     )
     .bind(&booking.resource_id)
@@ -78,6 +80,7 @@ pub(crate) async fn update(
     .bind(booking.hold_until_ms)
     .bind(booking.version)
     .bind(booking.updated_ms)
+    .bind(booking.settled_ms)
     .bind(&booking.id)
     .execute(connection)
     .await;

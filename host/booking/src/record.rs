@@ -74,9 +74,32 @@ pub struct BookingRecord {
     #[serde(rename = "updatedAt", with = "rfc3339")]
     #[schema(schema_with = rfc3339::schema)]
     pub updated_ms: i64,
+    /// When its state, start, resource or user last became another: from then on it can be missed.
+    #[serde(skip)]
+    pub(crate) settled_ms: i64,
 }
 
 impl BookingRecord {
+    /// Counts a change of it. Whoever changes its title is not waited for any longer than before.
+    pub(crate) fn touched(&mut self, before: &Self, now_ms: i64) {
+        self.version = before.version + 1;
+        self.updated_ms = now_ms;
+        let settled = |booking: &Self| {
+            let Self {
+                start_ms, status, ..
+            } = *booking;
+            (
+                start_ms,
+                status,
+                booking.resource_id.clone(),
+                booking.user_id.clone(),
+            )
+        };
+        if settled(self) != settled(before) {
+            self.settled_ms = now_ms;
+        }
+    }
+
     /// Its time, without what the resource needs after it.
     pub(crate) fn interval(&self) -> Interval {
         Interval::new(self.start_ms, self.end_ms)
@@ -110,6 +133,7 @@ impl<'r> sqlx::FromRow<'r, SqliteRow> for BookingRecord {
             version: row.try_get("version")?,
             created_ms: row.try_get("created_ms")?,
             updated_ms: row.try_get("updated_ms")?,
+            settled_ms: row.try_get("settled_ms")?,
         })
     }
 }

@@ -190,7 +190,7 @@ const MISSED: &str = "
       AND booking.start_ms <= ?2 - resource.grace_ms
       AND booking.start_ms > ?2 - ?3 - ?4
       AND booking.end_ms > max(?2 - ?3, ?5)
-      AND max(COALESCE(booking.settled_ms, booking.created_ms), ?5) <= ?2 - resource.grace_ms
+      AND max(booking.settled_ms, ?5) <= ?2 - resource.grace_ms
     LIMIT ?6";
 
 /// Bookings that should be running, and nobody approved; without a grace those that are over.
@@ -203,7 +203,7 @@ const UNAPPROVED: &str = "
       AND resource.id = booking.resource_id
       AND (booking.end_ms <= ?2
            OR (resource.grace_ms > 0
-               AND max(booking.start_ms, COALESCE(booking.settled_ms, booking.created_ms), ?5) <= ?2 - resource.grace_ms))
+               AND max(booking.start_ms, booking.settled_ms, ?5) <= ?2 - resource.grace_ms))
     ORDER BY booking.start_ms LIMIT ?6";
 
 async fn late(

@@ -80,7 +80,9 @@ pub(super) fn scoped_cancelled(id: &str, cancelled: ScopedCancelled) -> Result<R
     match cancelled {
         ScopedCancelled::Bookings(bookings) => Ok(all(bookings)),
         ScopedCancelled::NoSeries => Err(no_series(id)),
-        ScopedCancelled::Refused(why) => stepped_booking(id, why).map(|booking| all(vec![booking])),
+        ScopedCancelled::Refused(why) => {
+            stepped_booking(id, *why).map(|booking| all(vec![booking]))
+        }
     }
 }
 

@@ -66,13 +66,12 @@ impl Work<'_> {
             return Ok(Accepted::NotHeld(EntryStatus::Expired));
         }
         let resource = self.resource_named(&before.resource_id).await?;
-        let booking = BookingRecord {
+        let mut booking = BookingRecord {
             status: first_status(&resource),
             hold_until_ms: None,
-            version: held.version + 1,
-            updated_ms: self.now_ms,
             ..held.clone()
         };
+        booking.touched(&held, self.now_ms);
         self.rewrite(&booking).await?;
         let entry = self
             .move_entry(before, EntryStatus::Accepted, Some(booking.id.clone()))

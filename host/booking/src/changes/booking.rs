@@ -179,6 +179,7 @@ impl Work<'_> {
             version: 1,
             created_ms: self.now_ms,
             updated_ms: self.now_ms,
+            settled_ms: self.now_ms,
         }
     }
 

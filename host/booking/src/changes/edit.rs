@@ -186,8 +186,7 @@ impl Work<'_> {
         } else if self.needs_approval_again(&resource, &before, &booking) {
             booking.status = Status::Pending;
         }
-        booking.version += 1;
-        booking.updated_ms = self.now_ms;
+        booking.touched(&before, self.now_ms);
         let placed = place::update(self.connection, &booking).await?;
         if let Some(reason) = not_placed(placed) {
             return Ok(Attempt::NoPlace(Box::new((booking, resource, reason))));

@@ -48,8 +48,9 @@ pub(crate) trait MasterRecord:
     /// Why its bookings are cancelled when it is removed.
     fn removal(&self) -> String;
 
-    /// Tells and notes that it was removed; it is at the version after `before`.
-    fn told_of_end(
+    /// Erases what is not to be kept of it once it is removed, tells of the removal and notes it. It is
+    /// at the version after `before`.
+    fn end(
         &self,
         before: &Self,
         work: &mut Work<'_>,

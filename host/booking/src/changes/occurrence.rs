@@ -71,7 +71,7 @@ impl Obstacle {
     pub(crate) fn of_others(placed: NotPlaced, in_the_way: &InTheWay) -> Self {
         let code = match placed {
             NotPlaced::Overlaps => "overlap",
-            NotPlaced::Unavailable => "unavailable",
+            NotPlaced::Unavailable => "closed",
         };
         Self {
             code: code.to_owned(),

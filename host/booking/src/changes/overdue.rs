@@ -99,25 +99,11 @@ fn grace_minutes(config: &BookingConfig, resource: &Resource) -> Option<u32> {
     Some(minutes.unwrap_or(config.no_show_after_minutes)).filter(|minutes| *minutes > 0)
 }
 
-/// A booking that may be due.
-struct Standing {
-    booking: BookingRecord,
-    resource: Resource,
-    /// When its state, time, resource or user last became another.
-    settled_ms: i64,
-}
-
-impl Standing {
-    /// When it counts as missed. Nobody is late for what they booked, moved or had approved only just
-    /// now, nor for what began while the service was away.
-    fn missed_ms(&self, minutes: u32, open_since_ms: i64) -> i64 {
-        let from_ms = self
-            .booking
-            .start_ms
-            .max(self.settled_ms)
-            .max(open_since_ms);
-        from_ms + minutes_ms(minutes)
-    }
+/// When a booking counts as missed. Nobody is late for what they booked, moved or had approved only
+/// just now, nor for what began while the service was away.
+fn missed_ms(booking: &BookingRecord, minutes: u32, open_since_ms: i64) -> i64 {
+    let from_ms = booking.start_ms.max(booking.settled_ms).max(open_since_ms);
+    from_ms + minutes_ms(minutes)
 }
 
 fn minutes_ms(minutes: u32) -> i64 {
@@ -161,80 +147,70 @@ impl Work<'_> {
         booking_id: &str,
         open_since_ms: i64,
     ) -> Result<bool, WriteError> {
-        let Some(standing) = self.standing_at(booking_id, Status::Pending).await? else {
+        let Some((booking, resource)) = self.standing_at(booking_id, Status::Pending).await? else {
             return Ok(false);
         };
-        let grace = grace_minutes(self.config, &standing.resource);
+        let grace = grace_minutes(self.config, &resource);
         let is_late =
-            grace.is_some_and(|minutes| standing.missed_ms(minutes, open_since_ms) <= self.now_ms);
-        if standing.booking.end_ms > self.now_ms && !is_late {
+            grace.is_some_and(|minutes| missed_ms(&booking, minutes, open_since_ms) <= self.now_ms);
+        if booking.end_ms > self.now_ms && !is_late {
             return Ok(false);
         }
         let reason = "nobody approved it in time";
-        self.take(standing, Step::Cancel, reason).await
+        self.take(booking, &resource, Step::Cancel, reason).await
     }
 
     async fn miss(&mut self, booking_id: &str, open_since_ms: i64) -> Result<bool, WriteError> {
-        let Some(standing) = self.standing_at(booking_id, Status::Confirmed).await? else {
+        let Some((booking, resource)) = self.standing_at(booking_id, Status::Confirmed).await?
+        else {
             return Ok(false);
         };
-        let Some(minutes) = grace_minutes(self.config, &standing.resource) else {
+        let Some(minutes) = grace_minutes(self.config, &resource) else {
             return Ok(false);
         };
         // Who could not check in all the while was not missed.
-        if standing.booking.end_ms <= open_since_ms
-            || standing.missed_ms(minutes, open_since_ms) > self.now_ms
+        if booking.end_ms <= open_since_ms
+            || missed_ms(&booking, minutes, open_since_ms) > self.now_ms
         {
             return Ok(false);
         }
         let reason = format!("nobody checked in within {minutes} minutes of its start");
-        self.take(standing, Step::NoShow, &reason).await
+        self.take(booking, &resource, Step::NoShow, &reason).await
     }
 
     async fn release(&mut self, booking_id: &str) -> Result<bool, WriteError> {
-        let Some(standing) = self.standing_at(booking_id, Status::CheckedIn).await? else {
+        let Some((booking, resource)) = self.standing_at(booking_id, Status::CheckedIn).await?
+        else {
             return Ok(false);
         };
-        if standing.booking.end_ms + minutes_ms(self.config.release_after_minutes) > self.now_ms {
+        if booking.end_ms + minutes_ms(self.config.release_after_minutes) > self.now_ms {
             return Ok(false);
         }
         let reason = "it is over, and nobody checked out";
-        self.take(standing, Step::CheckOut, reason).await
+        self.take(booking, &resource, Step::CheckOut, reason).await
     }
 
     async fn standing_at(
         &mut self,
         booking_id: &str,
         status: Status,
-    ) -> Result<Option<Standing>, WriteError> {
+    ) -> Result<Option<(BookingRecord, Resource)>, WriteError> {
         let booking = queries::booking(&mut *self.connection, booking_id).await?;
         let Some(booking) = booking.filter(|booking| booking.status == status) else {
             return Ok(None);
         };
         let resource = self.resource_of(&booking).await?;
-        let settled_ms = sqlx::query_scalar(
-            "SELECT COALESCE(settled_ms, created_ms) FROM bookings WHERE id = ?",
-        )
-        .bind(booking_id)
-        .fetch_one(&mut *self.connection)
-        .await?;
-        Ok(Some(Standing {
-            booking,
-            resource,
-            settled_ms,
-        }))
+        Ok(Some((booking, resource)))
     }
 
     async fn take(
         &mut self,
-        standing: Standing,
+        booking: BookingRecord,
+        resource: &Resource,
         step: Step,
         reason: &str,
     ) -> Result<bool, WriteError> {
-        let Standing {
-            booking, resource, ..
-        } = standing;
-        let stepped = self.step(booking, &resource, step, Some(reason)).await?;
+        let stepped = self.step(booking, resource, step, Some(reason)).await?;
         Ok(matches!(stepped, Stepped::Taken(_)))
     }
 

@@ -46,7 +46,7 @@ pub(crate) enum ScopedCancelled {
     /// Every occurrence that it was for, as it is now.
     Bookings(Vec<BookingRecord>),
     /// All are as they were: the one that is named cannot be called off, or not by this caller.
-    Refused(Stepped),
+    Refused(Box<Stepped>),
     /// The booking is of no series.
     NoSeries,
 }
@@ -72,9 +72,11 @@ impl Command for CancelScoped {
     async fn carry_out(&self, work: &mut Work<'_>) -> Result<ScopedCancelled, WriteError> {
         let named = match work.find(&self.access).await? {
             Found::Booking(found) => found.0,
-            Found::NoBooking => return Ok(ScopedCancelled::Refused(Stepped::NoBooking)),
+            Found::NoBooking => return Ok(ScopedCancelled::Refused(Stepped::NoBooking.into())),
             Found::OtherVersion(version) => {
-                return Ok(ScopedCancelled::Refused(Stepped::OtherVersion(version)));
+                return Ok(ScopedCancelled::Refused(
+                    Stepped::OtherVersion(version).into(),
+                ));
             }
         };
         work.cancel_scoped(&named, self.scope).await
@@ -219,7 +221,7 @@ impl Work<'_> {
             return Ok(ScopedCancelled::NoSeries);
         };
         if let Err(refusal) = named.status.take(Step::Cancel) {
-            return Ok(ScopedCancelled::Refused(Stepped::Refused(refusal)));
+            return Ok(ScopedCancelled::Refused(Stepped::Refused(refusal).into()));
         }
         self.begin_part().await?;
         let mut cancelled = Vec::with_capacity(members.len());
@@ -235,7 +237,7 @@ impl Work<'_> {
                 Stepped::Taken(booking) => cancelled.push(booking),
                 other => {
                     self.take_back_part().await?;
-                    return Ok(ScopedCancelled::Refused(other));
+                    return Ok(ScopedCancelled::Refused(other.into()));
                 }
             }
         }

@@ -103,8 +103,7 @@ impl Work<'_> {
             }));
         }
         booking.blocked_until_ms = self.blocked_after(&booking, resource);
-        booking.version += 1;
-        booking.updated_ms = self.now_ms;
+        booking.touched(&before, self.now_ms);
         self.rewrite(&booking).await?;
         self.told(step.kind(), Some(&before), &booking, resource, reason)
             .await?;

@@ -66,12 +66,13 @@ impl MasterRecord for User {
         "the user was removed".to_owned()
     }
 
-    /// Erases the profile; neither the event nor the audit record holds what was erased. The id stays,
-    /// which bookings of the past name.
-    async fn told_of_end(&self, before: &Self, work: &mut Work<'_>) -> Result<(), WriteError> {
+    /// Erases the profile and closes the calendars; neither the event nor the audit record holds what was
+    /// erased. The id stays, which bookings of the past name.
+    async fn end(&self, before: &Self, work: &mut Work<'_>) -> Result<(), WriteError> {
         sqlx::query(
             "UPDATE users SET display_name = '', email = '', time_zone = 'UTC', locale = 'en'
-             WHERE id = ?",
+             WHERE id = ?1;
+             DELETE FROM feeds WHERE kind = 'user' AND subject_id = ?1",
         )
         .bind(&self.id)
         .execute(&mut *work.connection)

@@ -170,15 +170,14 @@ impl Work<'_> {
         ending: Ending,
     ) -> Result<BookingRecord, WriteError> {
         let held = self.held_booking(booking_id).await?;
-        let booking = BookingRecord {
+        let mut booking = BookingRecord {
             // Nothing was cancelled: it was never booked.
             status: Status::Expired,
             hold_until_ms: None,
             blocked_until_ms: None,
-            version: held.version + 1,
-            updated_ms: self.now_ms,
             ..held.clone()
         };
+        booking.touched(&held, self.now_ms);
         self.rewrite(&booking).await?;
         let action = ending.of_hold();
         self.note(

@@ -21,6 +21,7 @@ mod history;
 mod leaving;
 mod limits;
 mod log;
+mod migrations;
 mod outbox;
 mod problems;
 mod reading;

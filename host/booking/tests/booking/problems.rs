@@ -108,7 +108,7 @@ async fn a_closed_resource_is_not_called_booked() {
     let path = format!("/bookings/{id}");
     for (method, path, body) in [("POST", "/bookings", &wish(10)), ("PATCH", &*path, &into)] {
         let problem = running.refused(method, path, body, 409).await;
-        assert_eq!(problem["type"], "urn:carillon:problem:unavailable");
+        assert_eq!(problem["type"], "urn:carillon:problem:closed");
         assert_eq!(problem["title"], "Closed at that time");
         assert_eq!(
             problem["reason"],

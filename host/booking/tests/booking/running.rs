@@ -97,7 +97,8 @@ impl Running {
         running
     }
 
-    async fn on(
+    /// A service on this folder, with what is in it.
+    pub(crate) async fn on(
         folder: Arc<TempDir>,
         clock: HandClock,
         config: BookingConfig,

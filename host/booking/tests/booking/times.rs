@@ -98,27 +98,65 @@ async fn who_books_while_the_time_runs_has_the_grace_from_then_on() {
 }
 
 #[tokio::test]
-async fn another_title_does_not_put_off_the_grace_and_another_time_does() {
+async fn another_title_or_end_does_not_put_off_the_grace_and_another_resource_does() {
     let running = punctual().await;
-    let (renamed, moved) = (running.book(&until(12)).await, {
-        let mut other = until(12);
-        other["resourceId"] = json!("room-2");
-        running.book(&other).await
-    });
+    let at = |resource: &str| {
+        let mut wanted = until(12);
+        wanted["resourceId"] = json!(resource);
+        wanted
+    };
+    let renamed = running.book(&at("room-1")).await;
+    let shortened = running.book(&at("room-2")).await;
+    let moved = running.book(&at("room-3")).await;
     running.clock.forward(TO_MIDNIGHT + 9 * HOUR + 10 * MINUTE);
     for (id, edit) in [
+        (&shortened, json!({ "endTime": time(11) })),
+        (
+            &moved,
+            json!({ "resourceId": "room-2", "startTime": time(11) }),
+        ),
         (&renamed, json!({ "title": "Still to come" })),
-        (&moved, json!({ "endTime": time(11) })),
     ] {
         let edited = running.patch(id, "*", &edit).await;
         assert_eq!(edited.status, 200, "{}", edited.text);
     }
     running.clock.forward(5 * MINUTE);
-    assert_eq!(running.sweep().await.missed, 1);
+    assert_eq!(running.sweep().await.missed, 2);
     assert_eq!(running.of(&renamed, "status").await, "no_show");
-    running.clock.forward(10 * MINUTE);
+    assert_eq!(running.of(&shortened, "status").await, "no_show");
+    running.clock.forward(2 * HOUR - 5 * MINUTE);
+    assert_eq!(running.sweep().await.missed, 0);
+    running.clock.forward(5 * MINUTE);
     assert_eq!(running.sweep().await.missed, 1);
-    assert_eq!(running.of(&moved, "status").await, "no_show");
+}
+
+#[tokio::test]
+async fn who_moves_while_the_time_runs_has_the_grace_from_then_on() {
+    let running = punctual().await;
+    let id = running.book(&until(12)).await;
+    running.clock.forward(TO_MIDNIGHT + 9 * HOUR + 10 * MINUTE);
+    let edit = json!({ "resourceId": "room-2" });
+    assert_eq!(running.patch(&id, "*", &edit).await.status, 200);
+    running.clock.forward(14 * MINUTE);
+    assert_eq!(running.sweep().await.missed, 0);
+    running.clock.forward(MINUTE);
+    assert_eq!(running.sweep().await.missed, 1);
+}
+
+#[tokio::test]
+async fn another_title_of_a_series_does_not_put_off_the_grace_either() {
+    let running = punctual().await;
+    let mut wanted = crate::series::mondays("2026-08-20", "UTC", "refuse");
+    wanted["rule"] = json!("FREQ=DAILY;COUNT=1");
+    let [id] = &running.series(&wanted).await[..] else {
+        panic!("one occurrence");
+    };
+    running.clock.forward(TO_MIDNIGHT + 9 * HOUR + 10 * MINUTE);
+    let edit = json!({ "title": "Still to come" });
+    let edited = running.patch_scope(id, "all", "*", &edit).await;
+    assert_eq!(edited.status, 200, "{}", edited.text);
+    running.clock.forward(5 * MINUTE);
+    assert_eq!(running.sweep().await.missed, 1);
 }
 
 #[tokio::test]

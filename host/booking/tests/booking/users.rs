@@ -215,6 +215,7 @@ async fn who_is_deleted_leaves_an_id_and_nothing_else_of_their_profile() {
     let mut wanted = wish(9);
     wanted["userId"] = json!("auth0|hana");
     running.book(&wanted).await;
+    running.calendar("users/auth0%7Chana").await;
     let gone = running
         .delete("/users/auth0%7Chana?bookings=cancel", "*")
         .await;
@@ -226,6 +227,7 @@ async fn who_is_deleted_leaves_an_id_and_nothing_else_of_their_profile() {
         )
         .await;
     assert_eq!(kept, 1, "the row is there for bookings of the past");
+    assert_eq!(running.look("SELECT count(*) FROM feeds").await, 0);
     let events = running.events().await;
     let [cancelled, deleted] = &events[events.len() - 2..] else {
         panic!("{events:?}");

@@ -214,7 +214,10 @@ CREATE INDEX waitlist_waiting ON waitlist (resource_id, priority DESC, joined_ms
 CREATE INDEX waitlist_by_start ON waitlist (start_ms) WHERE status = 'waiting';
 CREATE INDEX waitlist_by_resource ON waitlist (resource_id, joined_ms, id) WHERE status <> 'removed';
 CREATE INDEX waitlist_by_user ON waitlist (user_id, resource_id, joined_ms, id);
-CREATE INDEX waitlist_of_user ON waitlist (user_id, joined_ms, id) WHERE status <> 'removed';
+-- What one waits for. `waitlist_once` begins with the resource, `waitlist_by_user` holds all that was ever
+-- waited for.
+CREATE INDEX waitlist_of_user ON waitlist (user_id, joined_ms, id)
+    WHERE status IN ('waiting', 'promoted');
 CREATE UNIQUE INDEX waitlist_by_booking ON waitlist (booking_id) WHERE booking_id IS NOT NULL;
 -- Nobody waits twice for the same.
 CREATE UNIQUE INDEX waitlist_once ON waitlist (resource_id, user_id, start_ms, end_ms)

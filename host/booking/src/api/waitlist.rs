@@ -140,11 +140,7 @@ pub(super) async fn list(
     PathParams(resource_id): PathParams<String>,
     QueryParams(listing): QueryParams<Listing>,
 ) -> Result<Json<Page<Standing>>, Problem> {
-    let readers = &app.booking.parts().readers;
-    let resource = queries::resource(readers, &resource_id).await;
-    if resource.map_err(crate::error::unread)?.is_none() {
-        return Err(Unknown::Resource.at(&resource_id));
-    }
+    is_there(&app, &resource_id).await?;
     let listed = Listed::OfResource {
         id: resource_id,
         only_user: caller.only_user().map(str::to_owned),
@@ -171,6 +167,15 @@ pub(super) async fn list_of_user(
     }
     let listed = Listed::AwaitedBy(user_id);
     page_of(&app, &listed, listing.cursor, listing.limit).await
+}
+
+/// 404 unless there is this resource.
+async fn is_there(app: &AppParts, resource_id: &str) -> Result<(), Problem> {
+    queries::resource(&app.booking.parts().readers, resource_id)
+        .await
+        .map_err(crate::error::unread)?
+        .map(drop)
+        .ok_or_else(|| Unknown::Resource.at(resource_id))
 }
 
 async fn page_of(
@@ -252,7 +257,8 @@ pub(super) async fn leave_all(
 ) -> Result<Json<LeftAll>, Problem> {
     let mut faults = Faults::default();
     let user_id = user_id(&mut faults, leaving.user_id.as_ref(), &caller)?;
-    faults.result()?;
+    faults.result_of_query()?;
+    is_there(&app, &resource_id).await?;
     let command = LeaveAll {
         resource_id,
         user_id,

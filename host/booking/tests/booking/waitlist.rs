@@ -309,6 +309,9 @@ async fn who_leaves_altogether_is_given_nothing_on_the_way() {
     ];
     running.step(&standing, "cancel").await;
     running.leave("/waitlist/room-1").await.problem(422);
+    let nobody = running.leave("/waitlist/room-1?userId=").await.problem(400);
+    assert_eq!(nobody["type"], "urn:carillon:problem:invalid-query");
+    assert_eq!(nobody["field"], "userId");
     let left = running.leave("/waitlist/room-1?userId=user-2").await;
     assert_eq!(left.json(), json!({ "removed": 2 }));
     let entries: Vec<&String> = paths.iter().collect();

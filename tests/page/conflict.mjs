@@ -139,6 +139,30 @@ say('stale', { quicker: quicker.status, text: await textOf(change.getByRole('ale
 await change.getByRole('button', { name: 'Leave it' }).click();
 await booked(third, 'Hiring round, again').waitFor();
 
+// What was held ends, since the room is closed. The list does not answer it any more; it is shown all the
+// same, after a reload, too.
+const post = async (path, body) => {
+  const response = await fetch(`${bookingUrl}${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  return response.json();
+};
+const hour = { startTime: `${DAY}T12:00:00Z`, endTime: `${DAY}T13:00:00Z` };
+const about = { ...hour, resourceId: 'room-3', attendeesCount: 2 };
+const standing = await post('/bookings', { ...about, title: 'Rehearsal', userId: 'user-1' });
+await post('/waitlist/room-3', { ...hour, attendeesCount: 2, title: 'Try-out', userId: 'user-3' });
+await post(`/bookings/${standing.id}/cancel`, {});
+await third.getByRole('button', { name: 'Accept: Try-out' }).waitFor();
+await post('/resources/room-3/unavailability', { ...hour, reason: 'Painting' });
+const over = waiting(third, 'Try-out').filter({ hasText: 'The wait has ended' });
+const ended = await textOf(over);
+const steps = await over.getByRole('button').count();
+await third.reload();
+say('ended', { text: ended, steps, again: await textOf(over) });
+await picture(third, '8-ended');
+
 // The browser itself notes each refused request; these are the ones that were asked for.
 const isRefusal = ({ text, url }) =>
   (url === `${bookingUrl}/bookings` && text.includes('status of 409 ')) ||

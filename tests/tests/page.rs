@@ -112,6 +112,10 @@ async fn a_taken_time_is_swapped_for_another_or_waited_for_until_the_turn_comes_
     assert!(steps["changed"]["ifMatch"].is_string(), "{steps:?}");
     assert_eq!(steps["stale"]["quicker"], 200);
     says(&steps["stale"]["text"], &["It was changed meanwhile"]);
+    for text in ["text", "again"] {
+        says(&steps["ended"][text], &["Try-out", "The wait has ended"]);
+    }
+    assert_eq!(steps["ended"]["steps"], 0, "nothing is left to be done");
     assert_eq!(
         steps["errors"]["refusals"], 4,
         "three conflicts, one stale tag"

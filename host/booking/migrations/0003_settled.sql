@@ -6,7 +6,9 @@
 ALTER TABLE bookings ADD COLUMN settled_ms INTEGER NOT NULL DEFAULT 0;
 UPDATE bookings SET settled_ms = updated_ms WHERE status IN ('confirmed', 'pending');
 
-CREATE INDEX waitlist_of_user ON waitlist (user_id, joined_ms, id) WHERE status <> 'removed';
+-- `waitlist_once` begins with the resource, and `waitlist_by_user` holds all that was ever waited for.
+CREATE INDEX waitlist_of_user ON waitlist (user_id, joined_ms, id)
+    WHERE status IN ('waiting', 'promoted');
 
 -- Their profiles are erased when they are deleted.
 UPDATE users SET display_name = '', email = '', time_zone = 'UTC', locale = 'en'

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 /// Whoever asks without a token, where none is required.
 pub(crate) const ANYBODY: &str = "anybody";
 
+/// The service, for what it does by itself.
+pub(crate) const SERVICE: &str = "service";
+
 /// Who asks, from where, and for which request: what the audit record keeps of everybody.
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
@@ -46,7 +49,7 @@ impl Actor {
     /// The service, which acts by itself: what it does in one go has one correlation id.
     pub(crate) fn service() -> Self {
         Self {
-            id: "service".to_owned(),
+            id: SERVICE.to_owned(),
             role: Role::Service,
             origin: None,
             correlation_id: uuid::Uuid::now_v7().to_string(),

@@ -124,7 +124,7 @@ const STANDING: &str = "
                       OR (other.joined_ms, other.id) < (entry.joined_ms, entry.id))
            ) END AS position,
            (SELECT hold_until_ms FROM bookings WHERE id = entry.booking_id) AS hold_until_ms
-    FROM waitlist AS entry WHERE entry.status <> 'removed'";
+    FROM waitlist AS entry";
 
 /// One entry that is not removed, with its place in the queue.
 pub(crate) async fn standing(
@@ -132,44 +132,55 @@ pub(crate) async fn standing(
     id: &str,
 ) -> Result<Option<Standing>, sqlx::Error> {
     let mut query = QueryBuilder::<Sqlite>::new(STANDING);
-    query.push(" AND entry.id = ").push_bind(id);
+    query.push(" WHERE entry.status <> 'removed' AND entry.id = ");
+    query.push_bind(id);
     query.build_query_as().fetch_optional(database).await
 }
 
-/// Which entries to list; what is `None` does not matter.
-#[derive(Debug, Default)]
-pub(crate) struct EntryFilter {
-    pub(crate) resource_id: Option<String>,
-    pub(crate) user_id: Option<String>,
-    /// Only those that joined before this moment and id.
-    pub(crate) before: Option<(i64, String)>,
+/// Which entries to list.
+#[derive(Debug)]
+pub(crate) enum Listed {
+    /// Those of a resource, of all or of one user, whatever became of them but for those taken back.
+    OfResource {
+        id: String,
+        only_user: Option<String>,
+    },
+    /// What a user waits for or has held, whatever the resource.
+    AwaitedBy(String),
 }
 
-/// The entries of a resource or of a user, the newest first.
+/// Some of a list's entries, the newest first; with `before` only those that joined before this moment and
+/// id.
 pub(crate) async fn standings(
     database: impl SqliteExecutor<'_>,
-    filter: &EntryFilter,
+    listed: &Listed,
+    before: Option<&(i64, String)>,
     limit: i64,
 ) -> Result<Vec<Standing>, sqlx::Error> {
-    filter
-        .query(limit)
+    listed
+        .query(before, limit)
         .build_query_as()
         .fetch_all(database)
         .await
 }
 
-impl EntryFilter {
-    fn query(&self, limit: i64) -> QueryBuilder<Sqlite> {
+impl Listed {
+    fn query(&self, before: Option<&(i64, String)>, limit: i64) -> QueryBuilder<Sqlite> {
         let mut query = QueryBuilder::new(STANDING);
-        for (column, value) in [
-            (" AND entry.resource_id = ", &self.resource_id),
-            (" AND entry.user_id = ", &self.user_id),
-        ] {
-            if let Some(value) = value {
-                query.push(column).push_bind(value);
+        match self {
+            Self::OfResource { id, only_user } => {
+                query.push(" WHERE entry.status <> 'removed' AND entry.resource_id = ");
+                query.push_bind(id);
+                if let Some(user_id) = only_user {
+                    query.push(" AND entry.user_id = ").push_bind(user_id);
+                }
+            }
+            Self::AwaitedBy(user_id) => {
+                query.push(" WHERE entry.status IN ('waiting', 'promoted') AND entry.user_id = ");
+                query.push_bind(user_id);
             }
         }
-        if let Some((joined_ms, id)) = &self.before {
+        if let Some((joined_ms, id)) = before {
             query
                 .push(" AND (entry.joined_ms, entry.id) < (")
                 .push_bind(*joined_ms);

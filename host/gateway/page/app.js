@@ -6,7 +6,7 @@ import { attempt, byId, make, newestOnly, showProblem, time, zone } from "/page/
 import { Connection } from "/page/protocol.js";
 import { assumeResources, loadResources } from "/page/resources.js";
 import { ask, newToken, session } from "/page/session.js";
-import { loadWaiting } from "/page/waiting.js";
+import { loadWaiting, noteEnds } from "/page/waiting.js";
 
 const SHOWN_LIVE = 50;
 
@@ -100,6 +100,7 @@ const loadInbox = newestOnly(
     inboxNext = page.next;
     byId("inbox-more").hidden = !page.next;
     byId("no-inbox").hidden = byId("inbox").children.length > 0;
+    noteEnds(page.items);
   },
 );
 

@@ -14,10 +14,15 @@ const STANDING = {
 const ASK_AGAIN_MS = 20_000;
 let askAgain = 0;
 
-/** The list is that of all that was ever waited for, the newest first; nobody waits for a thousand. */
-const MOST_PAGES = 5;
+/** Nobody waits for more. */
+const MOST = 200;
+
+/** The waits that ended without a booking, by id: the list holds them no longer, their notifications tell. */
+const ended = new Map();
 
 const path = (resourceId) => `/waitlist/${encodeURIComponent(resourceId)}`;
+const entryPath = (resourceId, id) => `${path(resourceId)}/${encodeURIComponent(id)}`;
+const isAhead = (startTime) => new Date(startTime) > new Date();
 const changed = () => document.dispatchEvent(new Event("changed"));
 
 export async function join({ resourceId, title, startTime, endTime, attendeesCount }) {
@@ -30,15 +35,9 @@ export async function join({ resourceId, title, startTime, endTime, attendeesCou
 
 export const loadWaiting = newestOnly(
   async () => {
-    const own = `/waitlist?limit=200&user=${encodeURIComponent(session.user)}`;
-    const entries = [];
-    let address = own;
-    for (let pages = 0; address && pages < MOST_PAGES; pages += 1) {
-      const page = await booking(address);
-      entries.push(...page.items.filter(concernsMe));
-      address = page.next && `${own}&cursor=${page.next}`;
-    }
-    return entries;
+    const { items } = await booking(`/waitlist?limit=${MOST}&user=${encodeURIComponent(session.user)}`);
+    const over = [...ended.values()].filter(({ userId, startTime }) => userId === session.user && isAhead(startTime));
+    return [...items, ...over];
   },
   (entries) => {
     entries.sort((one, other) => one.startTime.localeCompare(other.startTime));
@@ -48,13 +47,19 @@ export const loadWaiting = newestOnly(
   },
 );
 
-/** What was accepted stands among the bookings; what has expired is shown until its time has come. */
-function concernsMe({ status, startTime }) {
-  return status in STANDING && (status !== "expired" || new Date(startTime) > new Date());
+/** What has expired is shown until its time has come. */
+export async function noteEnds(notifications) {
+  const told = notifications.map(({ data }) => data).filter((data) => data?.kind === "waitlist.expired");
+  const news = told.filter((data) => !ended.has(data.waitlistId) && isAhead(data.desiredStartTime));
+  // One that cannot be had stays in the inbox, and is asked for again with it.
+  await Promise.allSettled(news.map(async ({ resourceId, waitlistId }) => {
+    ended.set(waitlistId, await booking(entryPath(resourceId, waitlistId)));
+  }));
+  if (news.length) await loadWaiting();
 }
 
 function item(entry) {
-  const own = `${path(entry.resourceId)}/${encodeURIComponent(entry.id)}`;
+  const own = entryPath(entry.resourceId, entry.id);
   const steps = [];
   if (entry.status === "promoted") {
     steps.push(makeStep("Accept", entry.title, async () => {

@@ -113,13 +113,31 @@ fn met(metrics: &str, method: &str, route: &str) -> (u64, u64) {
         };
         let count: u64 = count.parse().unwrap();
         match status.trim_matches(|char: char| !char.is_ascii_digit()) {
-            "200" | "204" | "409" => found += count,
+            // Done, or refused for the state that it is in.
+            status if status.starts_with('2') || status == "409" => found += count,
             "404" => missed += count,
             // Refused before anybody looked.
             _ => {}
         }
     }
     (found, missed)
+}
+
+#[test]
+fn whoever_is_turned_away_before_anybody_looked_has_met_nothing() {
+    let count = |status: u16| {
+        let line = format!(
+            "carillon_booking_requests_total{{method=\"POST\",route=\"/a\",status=\"{status}\"}} 1"
+        );
+        met(&line, "POST", "/a")
+    };
+    for status in [200, 201, 204, 409] {
+        assert_eq!(count(status), (1, 0), "{status}");
+    }
+    assert_eq!(count(404), (0, 1));
+    for status in [400, 401, 403, 412, 422, 429, 500, 503] {
+        assert_eq!(count(status), (0, 0), "{status}");
+    }
 }
 
 /// A host, and a client of its API that may do everything.

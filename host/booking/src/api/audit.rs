@@ -170,7 +170,11 @@ page!(
     AuditPage of AuditEntry
 );
 
-/// The audit record, in the order of its times
+/// The audit record
+///
+/// The whole of it is in the order in which it was written (`seq`), so that whoever asks again with the last
+/// `next` meets every entry since, even when a clock was ahead and was set right. With a filter, `from` or
+/// `to` it is in the order of the times, then of `seq`.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(Listing),
     responses((status = 200, body = AuditPage)))]
 pub(super) async fn list(
@@ -193,6 +197,8 @@ pub(super) async fn list(
 }
 
 /// The audit record as CSV or JSON Lines, all of it
+///
+/// In the order of `GET /audit`: the whole of it as it was written, with a filter, `from` or `to` by the times.
 #[utoipa::path(get, path = "/audit/export", tag = "audit", params(Export),
     responses((status = 200, content((String = "application/jsonl"), (String = "text/csv")))))]
 pub(super) async fn export(

@@ -37,8 +37,8 @@ pub(super) fn is_no_stretch() -> Problem {
     impossible_at("to", "it must be later than `from`")
 }
 
-fn malformed(faults: Vec<Fault>) -> Problem {
-    refusal(StatusCode::BAD_REQUEST, faults).with_code("invalid-body")
+fn malformed(faults: Vec<Fault>, code: &'static str) -> Problem {
+    refusal(StatusCode::BAD_REQUEST, faults).with_code(code)
 }
 
 fn impossible(faults: Vec<Fault>) -> Problem {
@@ -83,14 +83,23 @@ impl Faults {
         self.malformed.is_empty() && self.impossible.is_empty()
     }
 
-    /// The problem, if anything is wrong.
-    pub(super) fn result(mut self) -> Result<(), Problem> {
+    /// The problem, if anything is wrong with a body.
+    pub(super) fn result(self) -> Result<(), Problem> {
+        self.result_as("invalid-body")
+    }
+
+    /// The problem, if anything is wrong with a query.
+    pub(super) fn result_of_query(self) -> Result<(), Problem> {
+        self.result_as("invalid-query")
+    }
+
+    fn result_as(mut self, code: &'static str) -> Result<(), Problem> {
         match (self.malformed.is_empty(), self.impossible.is_empty()) {
             (true, true) => Ok(()),
             (true, false) => Err(impossible(self.impossible)),
             (false, _) => {
                 self.malformed.append(&mut self.impossible);
-                Err(malformed(self.malformed))
+                Err(malformed(self.malformed, code))
             }
         }
     }

@@ -13,12 +13,6 @@ struct Links {
     parameters: &'static [(&'static str, &'static str)],
 }
 
-const REVOKE: Links = Links {
-    from: "",
-    to: &["calendars_revoke"],
-    parameters: &[("id", "$response.body#/id")],
-};
-
 static LINKS: [Links; 3] = [
     Links {
         from: "waitlist_join",
@@ -30,11 +24,13 @@ static LINKS: [Links; 3] = [
     },
     Links {
         from: "calendars_add_to_resource",
-        ..REVOKE
+        to: &["calendars_revoke"],
+        parameters: &[("id", "$response.body#/id")],
     },
     Links {
         from: "calendars_add_to_user",
-        ..REVOKE
+        to: &["calendars_revoke"],
+        parameters: &[("id", "$response.body#/id")],
     },
 ];
 

@@ -27,7 +27,7 @@ use crate::changes::{
 use crate::idempotency::Idempotent;
 use crate::queries;
 use crate::record::BookingRecord;
-use crate::waitlist::{self, EntryFilter, EntryStatus, Standing};
+use crate::waitlist::{self, EntryStatus, Listed, Standing};
 
 /// What this part answers to, and its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -140,20 +140,18 @@ pub(super) async fn list(
     PathParams(resource_id): PathParams<String>,
     QueryParams(listing): QueryParams<Listing>,
 ) -> Result<Json<Page<Standing>>, Problem> {
-    let readers = &app.booking.parts().readers;
-    let resource = queries::resource(readers, &resource_id).await;
-    if resource.map_err(crate::error::unread)?.is_none() {
-        return Err(Unknown::Resource.at(&resource_id));
-    }
-    let filter = EntryFilter {
-        resource_id: Some(resource_id),
-        user_id: caller.only_user().map(str::to_owned),
-        before: listing.cursor.map(|Cursor(before)| before),
+    is_there(&app, &resource_id).await?;
+    let listed = Listed::OfResource {
+        id: resource_id,
+        only_user: caller.only_user().map(str::to_owned),
     };
-    page_of(&app, &filter, listing.limit).await
+    page_of(&app, &listed, listing.cursor, listing.limit).await
 }
 
 /// What one user waits for, whatever the resource, the newest first: oneself, or anybody for staff
+///
+/// Entries that are `waiting` or `promoted`. What became of one that has ended is told by its event, by
+/// `GET /waitlist/{resourceId}/{entryId}` and by the list of its resource.
 #[utoipa::path(get, path = "/waitlist", tag = "waitlist", params(OfUser), responses((status = 200, body = WaitlistPage)))]
 pub(super) async fn list_of_user(
     State(App(app)): State<App>,
@@ -167,20 +165,28 @@ pub(super) async fn list_of_user(
     if !caller.may_act_for(&user_id) {
         caller.needs(Role::Staff, "What another user waits for")?;
     }
-    let filter = EntryFilter {
-        resource_id: None,
-        user_id: Some(user_id),
-        before: listing.cursor.map(|Cursor(before)| before),
-    };
-    page_of(&app, &filter, listing.limit).await
+    let listed = Listed::AwaitedBy(user_id);
+    page_of(&app, &listed, listing.cursor, listing.limit).await
+}
+
+/// 404 unless there is this resource.
+async fn is_there(app: &AppParts, resource_id: &str) -> Result<(), Problem> {
+    queries::resource(&app.booking.parts().readers, resource_id)
+        .await
+        .map_err(crate::error::unread)?
+        .map(drop)
+        .ok_or_else(|| Unknown::Resource.at(resource_id))
 }
 
 async fn page_of(
     app: &AppParts,
-    filter: &EntryFilter,
+    listed: &Listed,
+    cursor: Option<Cursor<(i64, String)>>,
     limit: ListSize,
 ) -> Result<Json<Page<Standing>>, Problem> {
-    let rows = waitlist::standings(&app.booking.parts().readers, filter, limit.rows())
+    let readers = &app.booking.parts().readers;
+    let before = cursor.map(|Cursor(before)| before);
+    let rows = waitlist::standings(readers, listed, before.as_ref(), limit.rows())
         .await
         .map_err(crate::error::unread)?;
     Ok(Json(Page::from_rows(rows, limit.get(), |last| {
@@ -251,7 +257,8 @@ pub(super) async fn leave_all(
 ) -> Result<Json<LeftAll>, Problem> {
     let mut faults = Faults::default();
     let user_id = user_id(&mut faults, leaving.user_id.as_ref(), &caller)?;
-    faults.result()?;
+    faults.result_of_query()?;
+    is_there(&app, &resource_id).await?;
     let command = LeaveAll {
         resource_id,
         user_id,

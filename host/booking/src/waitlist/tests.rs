@@ -34,21 +34,27 @@ async fn database() -> SqliteConnection {
 #[tokio::test]
 async fn a_page_of_entries_is_a_walk_from_the_newest_and_sorts_nothing() {
     let mut database = database().await;
-    for (resource, user, index) in [
-        (true, false, "waitlist_by_resource (resource_id=? AND "),
-        (false, true, "waitlist_of_user (user_id=? AND "),
+    let of_resource = |only_user: Option<&str>| Listed::OfResource {
+        id: "a".to_owned(),
+        only_user: only_user.map(str::to_owned),
+    };
+    for (listed, index) in [
         (
-            true,
-            true,
+            of_resource(None),
+            "waitlist_by_resource (resource_id=? AND ",
+        ),
+        (
+            of_resource(Some("u")),
             "waitlist_by_user (user_id=? AND resource_id=? AND ",
         ),
+        // It holds nothing that has ended: nobody reads past all that they ever waited for.
+        (
+            Listed::AwaitedBy("u".to_owned()),
+            "waitlist_of_user (user_id=? AND ",
+        ),
     ] {
-        let filter = EntryFilter {
-            resource_id: resource.then(|| "a".to_owned()),
-            user_id: user.then(|| "u".to_owned()),
-            before: Some((1, "e".to_owned())),
-        };
-        let query = filter.query(51);
+        let before = (1, "e".to_owned());
+        let query = listed.query(Some(&before), 51);
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", query.sql().as_str()));
         let rows = sqlx::query(explain).fetch_all(&mut database).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();

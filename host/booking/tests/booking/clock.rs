@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::relay::told_again;
 use crate::running::{Running, connect, wish};
@@ -56,4 +56,39 @@ async fn a_clock_that_is_set_back_a_little_waits_so_that_changes_keep_their_orde
     assert_eq!(made_at(&running, 9).await, "2026-08-19T10:00:30Z");
     running.clock.back(Duration::from_secs(30));
     assert_eq!(made_at(&running, 10).await, "2026-08-19T10:00:30Z");
+}
+
+#[tokio::test]
+async fn whoever_follows_the_audit_record_misses_nothing_after_a_clock_was_ahead() {
+    let running = Running::new().await;
+    let read = async |query: &str| running.get(&format!("/audit?{query}")).await.json();
+    let subjects = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|entry| entry["subjectId"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    running.clock.forward(YEAR);
+    make_a_user(&running, "ahead").await;
+    make_a_user(&running, "ahead-too").await;
+    // The demo's entries, and the first of a year ahead.
+    let page = read("limit=12").await;
+    assert_eq!(subjects(&page).last().unwrap(), "ahead");
+    let cursor = page["next"].as_str().unwrap().to_owned();
+    running.clock.back(YEAR);
+    make_a_user(&running, "right").await;
+    let rest = read(&format!("cursor={cursor}")).await;
+    assert_eq!(subjects(&rest), ["ahead-too", "right"]);
+
+    // Whoever asks for times gets them in their order.
+    for query in ["action=user.created", "from=2026-01-01T00:00:00Z"] {
+        let found = subjects(&read(query).await);
+        assert!(found.ends_with(&["right", "ahead", "ahead-too"].map(str::to_owned)));
+    }
+    // An export is in the same orders.
+    for (query, last) in [("", "right"), ("?action=user.created", "ahead-too")] {
+        let lines = running.get(&format!("/audit/export{query}")).await.text;
+        let line: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+        assert_eq!(line["subjectId"], last, "{query}");
+    }
 }

@@ -77,6 +77,13 @@ async fn what_is_not_there_has_one_type_wherever_it_is_named() {
         ),
         ("GET", "/waitlist/room-9", &nothing, 404, "resource"),
         ("POST", "/waitlist/room-9", &wait(3, 9), 404, "resource"),
+        (
+            "DELETE",
+            "/waitlist/room-9?userId=user-2",
+            &nothing,
+            404,
+            "resource",
+        ),
         ("POST", "/bookings", &elsewhere, 422, "resource"),
         ("GET", "/users/user-9", &nothing, 404, "user"),
         ("PATCH", "/users/user-9", &nothing, 404, "user"),

@@ -309,6 +309,9 @@ async fn who_leaves_altogether_is_given_nothing_on_the_way() {
     ];
     running.step(&standing, "cancel").await;
     running.leave("/waitlist/room-1").await.problem(422);
+    let nobody = running.leave("/waitlist/room-1?userId=").await.problem(400);
+    assert_eq!(nobody["type"], "urn:carillon:problem:invalid-query");
+    assert_eq!(nobody["field"], "userId");
     let left = running.leave("/waitlist/room-1?userId=user-2").await;
     assert_eq!(left.json(), json!({ "removed": 2 }));
     let entries: Vec<&String> = paths.iter().collect();
@@ -373,6 +376,42 @@ async fn nobody_waits_for_what_is_free_forbidden_or_waited_for_already() {
     assert_eq!(running.get("/waitlist").await.problem(422)["field"], "user");
     let page = running.get("/waitlist?user=user-2").await.json();
     assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
+}
+
+#[tokio::test]
+async fn what_one_waits_for_is_not_what_has_ended() {
+    let running = Running::new().await;
+    let mut entries = Vec::new();
+    for hour in 9..13 {
+        let standing = running.book(&wish(hour)).await;
+        let entry = running.join(&wait(2, hour)).await;
+        entries.push(entry);
+        if hour < 12 {
+            running.step(&standing, "cancel").await;
+        }
+        running.clock.forward(Duration::from_secs(1));
+    }
+    running.accept(&entries[0]).await;
+    running.close(10, 11).await;
+    let mut stand = Vec::new();
+    for entry in &entries {
+        stand.push(running.stands(entry).await.0);
+    }
+    assert_eq!(stand, ["accepted", "expired", "promoted", "waiting"]);
+    let listed = async |path: &str| -> Vec<String> {
+        let page = running.get(path).await.json();
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["status"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        listed("/waitlist?user=user-2").await,
+        ["waiting", "promoted"]
+    );
+    // The waitlist of the resource says what became of everybody.
+    stand.reverse();
+    assert_eq!(listed("/waitlist/room-1").await, stand);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::caller::Caller;
 use super::openapi::page;
-use super::refusals::Unknown;
+use super::refusals::Master;
 use crate::actor::Role;
 use crate::calendar::{entries, render, window};
 use crate::changes::{
@@ -146,8 +146,8 @@ async fn list(
 
 fn no_subject(kind: FeedKind, id: &str) -> Problem {
     match kind {
-        FeedKind::Resource => Unknown::Resource.at(id),
-        FeedKind::User => Unknown::User.at(id),
+        FeedKind::Resource => Master::Resource.unknown(id),
+        FeedKind::User => Master::User.unknown(id),
     }
 }
 

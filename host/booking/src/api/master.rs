@@ -7,7 +7,7 @@ use super::app::AppParts;
 use super::caller::Caller;
 use super::etag::Versioned;
 use super::location::created;
-use super::refusals::Unknown;
+use super::refusals::Master;
 use super::removal::{self, Removal, changed, removed};
 use super::request_key::once;
 use crate::changes::{Add, Added, Edit, MasterRecord, Named, Remove};
@@ -16,15 +16,15 @@ use crate::record::{Resource, User};
 
 /// A record that has an address of its own.
 pub(super) trait Addressed: MasterRecord {
-    const UNKNOWN: Unknown;
+    const MASTER: Master;
 }
 
 impl Addressed for Resource {
-    const UNKNOWN: Unknown = Unknown::Resource;
+    const MASTER: Master = Master::Resource;
 }
 
 impl Addressed for User {
-    const UNKNOWN: Unknown = Unknown::User;
+    const MASTER: Master = Master::User;
 }
 
 /// Adds a record; answers it with its address.
@@ -88,12 +88,14 @@ pub(super) async fn remove<R: Addressed>(
 
 /// A record that was looked for.
 pub(super) fn found<R: Addressed>(found: Option<R>, id: &str) -> Result<Versioned<R>, Problem> {
-    found.map(Versioned::from).ok_or_else(|| R::UNKNOWN.at(id))
+    found
+        .map(Versioned::from)
+        .ok_or_else(|| R::MASTER.unknown(id))
 }
 
-fn what<R: Addressed>(id: &str) -> removal::Named {
-    removal::Named {
-        kind: R::UNKNOWN,
+fn what<R: Addressed>(id: &str) -> removal::Item {
+    removal::Item {
+        kind: R::MASTER,
         id: id.to_owned(),
     }
 }

@@ -12,11 +12,11 @@ use crate::status::{Refusal, Status};
 /// Why a booking was not made or moved. `resource_id` and `user_id` are what was asked for.
 pub(super) fn refused(resource_id: &str, user_id: &str, why: Refused) -> Problem {
     match why {
-        Refused::NoResource => Unknown::Resource.typed(impossible_at(
+        Refused::NoResource => Master::Resource.typed(impossible_at(
             "resourceId",
             format!("there is no resource {resource_id:?}; GET /resources lists them"),
         )),
-        Refused::NoUser => Unknown::User.typed(impossible_at(
+        Refused::NoUser => Master::User.typed(impossible_at(
             "userId",
             format!("there is no user {user_id:?}"),
         )),
@@ -120,14 +120,14 @@ pub(super) fn is_inside(id: &str) -> Problem {
 /// What many requests name, in their path or in their body: where there is none, the type of the problem
 /// is the same.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Unknown {
+pub(super) enum Master {
     Resource,
     User,
 }
 
-impl Unknown {
+impl Master {
     /// 404 where the path names it.
-    pub(super) fn at(self, id: &str) -> Problem {
+    pub(super) fn unknown(self, id: &str) -> Problem {
         self.typed(Problem::not_found(match self {
             Self::Resource => format!("There is no resource {id:?}; GET /resources lists them."),
             Self::User => format!("There is no user {id:?}."),

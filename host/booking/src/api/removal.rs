@@ -8,7 +8,7 @@ use carillon_web::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::etag::other_version;
-use super::refusals::Unknown;
+use super::refusals::Master;
 use crate::changes::{Changed, Cleared, Removed, WithBookings};
 
 /// The query of `DELETE /resources/{id}` and `DELETE /users/{id}`.
@@ -46,23 +46,23 @@ pub(super) struct WentAlong {
 }
 
 /// What is made, changed and deleted; it begins a sentence, as `Resource "room-1"` does.
-pub(super) struct Named {
-    pub(super) kind: Unknown,
+pub(super) struct Item {
+    pub(super) kind: Master,
     pub(super) id: String,
 }
 
-impl fmt::Display for Named {
+impl fmt::Display for Item {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Unknown::Resource => "Resource",
-            Unknown::User => "User",
+            Master::Resource => "Resource",
+            Master::User => "User",
         };
         write!(formatter, "{kind} {:?}", self.id)
     }
 }
 
 /// The answer.
-pub(super) fn removed(what: &Named, removed: Removed) -> Result<Response, Problem> {
+pub(super) fn removed(what: &Item, removed: Removed) -> Result<Response, Problem> {
     match changed(what, removed)? {
         Cleared::Done { bookings, waiting } => Ok(Json(WentAlong {
             cancelled_bookings: bookings,
@@ -101,10 +101,10 @@ fn in_use(code: &'static str, detail: String, bookings: i64) -> Problem {
 }
 
 /// What was changed, or why not.
-pub(super) fn changed<T>(what: &Named, changed: Changed<T>) -> Result<T, Problem> {
+pub(super) fn changed<T>(what: &Item, changed: Changed<T>) -> Result<T, Problem> {
     match changed {
         Changed::Now(changed) => Ok(changed),
-        Changed::Missing => Err(what.kind.at(&what.id)),
+        Changed::Missing => Err(what.kind.unknown(&what.id)),
         Changed::OtherVersion(version) => Err(other_version(version)),
     }
 }

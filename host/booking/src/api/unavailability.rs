@@ -16,7 +16,7 @@ use super::faults::{Faults, impossible_at, is_no_stretch};
 use super::form::Text as _;
 use super::location::created;
 use super::openapi::page;
-use super::refusals::Unknown;
+use super::refusals::Master;
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::texts::{CursorText, Reason, Time};
 use crate::actor::Role;
@@ -106,7 +106,7 @@ pub(super) async fn create(
     };
     let (closure, affected) = match once(app.carry_out(&caller, &correlation, command).await?)? {
         Closed::Done { closure, affected } => (closure, affected),
-        Closed::NoResource => return Err(Unknown::Resource.at(&id)),
+        Closed::NoResource => return Err(Master::Resource.unknown(&id)),
         Closed::Over => {
             return Err(impossible_at(
                 "endTime",
@@ -234,7 +234,7 @@ async fn known(booking: &crate::service::Booking, id: &str) -> Result<(), Proble
         .await
         .map_err(unread)?
         .map(drop)
-        .ok_or_else(|| Unknown::Resource.at(id))
+        .ok_or_else(|| Master::Resource.unknown(id))
 }
 
 fn no_closure(uid: &str) -> Problem {

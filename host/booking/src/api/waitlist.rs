@@ -16,7 +16,7 @@ use super::etag::Versioned;
 use super::faults::{Faults, impossible_at};
 use super::location::created;
 use super::openapi::page;
-use super::refusals::{Unknown, refused};
+use super::refusals::{Master, refused};
 use super::request_key::{IdempotencyKey, TakesKey, once};
 use super::texts::{CursorText, UserId};
 use super::waitlist_body::WaitlistBody;
@@ -56,7 +56,7 @@ pub(super) async fn join(
     };
     match once(app.carry_out(&caller, &correlation, command).await?)? {
         Joined::Waits(standing) => Ok(joined(*standing)),
-        Joined::Refused(Refused::NoResource) => Err(Unknown::Resource.at(&resource_id)),
+        Joined::Refused(Refused::NoResource) => Err(Master::Resource.unknown(&resource_id)),
         Joined::Refused(why) => Err(refused(&resource_id, &user_id, why)),
         not => Err(not_joined(&resource_id, &not)),
     }
@@ -175,7 +175,7 @@ async fn is_there(app: &AppParts, resource_id: &str) -> Result<(), Problem> {
         .await
         .map_err(crate::error::unread)?
         .map(drop)
-        .ok_or_else(|| Unknown::Resource.at(resource_id))
+        .ok_or_else(|| Master::Resource.unknown(resource_id))
 }
 
 async fn page_of(

@@ -157,8 +157,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("temp_store", "MEMORY")
         // Reads without copies.
         .pragma("mmap_size", "268435456")
-        // 64 MiB. A page that is written again and again goes into the database once a checkpoint.
-        .pragma("wal_autocheckpoint", "16000")
+        // 16 MiB. A page that is written again and again goes into the database once a checkpoint.
+        .pragma("wal_autocheckpoint", "4000")
         // After a burst the write-ahead log gives its space back.
         .pragma("journal_size_limit", "134217728")
 }

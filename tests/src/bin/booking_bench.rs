@@ -51,9 +51,9 @@ async fn main() -> Result<()> {
         "bare SQLite insert, one a commit, synchronous=FULL, a second",
         format!("{bare:.0}"),
     );
-    let next = Arc::new(AtomicI64::new(0));
+    let free = Arc::new(FreeQuarters::new());
     for clients in CLIENTS {
-        let (rate, times) = book(&api, clients, length, &next).await?;
+        let (rate, times) = book(&api, clients, length, &free).await?;
         table.add(
             format!("`POST /bookings` a second, {clients} clients, {rows} bookings there (times the bare insert)"),
             format!("{rate:.0} ({:.2})", rate / bare),
@@ -197,16 +197,16 @@ async fn book(
     api: &Api,
     clients: u32,
     length: Duration,
-    next: &Arc<AtomicI64>,
+    free: &Arc<FreeQuarters>,
 ) -> Result<(f64, Vec<Duration>)> {
     let start = Instant::now();
     let mut booking = JoinSet::new();
     for _ in 0..clients {
-        let (api, next) = (api.clone(), Arc::clone(next));
+        let (api, free) = (api.clone(), Arc::clone(free));
         booking.spawn(async move {
             let mut times = Vec::new();
             while start.elapsed() < length {
-                let call = free_quarter(next.fetch_add(1, Ordering::Relaxed));
+                let call = free.next();
                 let asked = Instant::now();
                 let answer = api.send(&call).await?;
                 times.push(asked.elapsed());
@@ -223,18 +223,35 @@ async fn book(
     Ok((per_second(count, start.elapsed()), times))
 }
 
-/// The numbers walk over all resources, and over the hours of half a year in steps that leave none out.
-fn free_quarter(number: i64) -> Call {
-    let hour = 1 + number / RESOURCES * 1_009 % AHEAD_HOURS;
-    let start_ms = this_hour_ms() + hour * HOUR_MS + BOOKED_MS;
-    let body = json!({
-        "resourceId": format!("bench-{:02}", number % RESOURCES),
-        "userId": format!("bench-{:03}", number * 7_919 % USERS),
-        "title": format!("Measured {number}"),
-        "startTime": rfc3339(start_ms), "endTime": rfc3339(start_ms + HOUR_MS - BOOKED_MS),
-        "attendeesCount": 4,
-    });
-    Call::post("/bookings", body)
+/// The quarters that are left of hours to come, each once. They are counted from one hour: by another, when
+/// the clock strikes during the run, some would come twice.
+struct FreeQuarters {
+    hour_ms: i64,
+    number: AtomicI64,
+}
+
+impl FreeQuarters {
+    fn new() -> Self {
+        Self {
+            hour_ms: this_hour_ms(),
+            number: AtomicI64::new(0),
+        }
+    }
+
+    /// The numbers walk over all resources, and over the hours of half a year in steps that leave none out.
+    fn next(&self) -> Call {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let hour = 1 + number / RESOURCES * 1_009 % AHEAD_HOURS;
+        let start_ms = self.hour_ms + hour * HOUR_MS + BOOKED_MS;
+        let body = json!({
+            "resourceId": format!("bench-{:02}", number % RESOURCES),
+            "userId": format!("bench-{:03}", number * 7_919 % USERS),
+            "title": format!("Measured {number}"),
+            "startTime": rfc3339(start_ms), "endTime": rfc3339(start_ms + HOUR_MS - BOOKED_MS),
+            "attendeesCount": 4,
+        });
+        Call::post("/bookings", body)
+    }
 }
 
 /// Every hour of every resource is booked, which no house is: the answers are as long as they get.

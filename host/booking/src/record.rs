@@ -74,7 +74,7 @@ pub struct BookingRecord {
     #[serde(rename = "updatedAt", with = "rfc3339")]
     #[schema(schema_with = rfc3339::schema)]
     pub updated_ms: i64,
-    /// When its state, start, resource or user last became another: from then on it can be missed.
+    /// When its state, start or resource last became another: from then on it can be missed.
     #[serde(skip)]
     pub(crate) settled_ms: i64,
 }
@@ -84,18 +84,10 @@ impl BookingRecord {
     pub(crate) fn touched(&mut self, before: &Self, now_ms: i64) {
         self.version = before.version + 1;
         self.updated_ms = now_ms;
-        let settled = |booking: &Self| {
-            let Self {
-                start_ms, status, ..
-            } = *booking;
-            (
-                start_ms,
-                status,
-                booking.resource_id.clone(),
-                booking.user_id.clone(),
-            )
-        };
-        if settled(self) != settled(before) {
+        if self.status != before.status
+            || self.start_ms != before.start_ms
+            || self.resource_id != before.resource_id
+        {
             self.settled_ms = now_ms;
         }
     }

@@ -6,7 +6,7 @@ import { ProblemError } from "/page/session.js";
 import { join } from "/page/waiting.js";
 
 /** The refusals that come with alternatives: the time is booked, or the resource is closed then. */
-const NO_PLACE = ["overlap", "closed"];
+const NO_PLACE = ["overlap", "not-available"];
 
 /**
  * Books or moves. Where that is refused because the time is taken, the alternatives are shown;

@@ -14,7 +14,7 @@ const STANDING = {
 const ASK_AGAIN_MS = 20_000;
 let askAgain = 0;
 
-/** Nobody waits for more. */
+/** As many as one page of the list holds; of more, those joined last. */
 const MOST = 200;
 
 /** The waits that ended without a booking, by id: the list holds them no longer, their notifications tell. */
@@ -47,7 +47,7 @@ export const loadWaiting = newestOnly(
   },
 );
 
-/** What has expired is shown until its time has come. */
+/** What has expired is shown until its time has come, as far back as the inbox on the page goes. */
 export async function noteEnds(notifications) {
   const told = notifications.map(({ data }) => data).filter((data) => data?.kind === "waitlist.expired");
   const news = told.filter((data) => !ended.has(data.waitlistId) && isAhead(data.desiredStartTime));

@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use carillon_web::{CorrelationId, TokenVerifier};
+use carillon_web::TokenVerifier;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::caller::Caller;
 use super::limit::Limits;
 use super::numbers::PageSize;
-use crate::command::Command;
-use crate::error::WriteError;
 use crate::service::Booking;
 
 /// A page of a list has 50 items unless asked otherwise, and 200 at most.
@@ -26,17 +23,4 @@ pub(super) struct AppParts {
     /// There if callers may not ask as often as they like.
     pub(super) limits: Option<Limits>,
     pub(super) metrics: Option<PrometheusHandle>,
-}
-
-impl AppParts {
-    /// Carries out a command for a caller; answers once it is on disk.
-    pub(super) async fn carry_out<C: Command>(
-        &self,
-        caller: &Caller,
-        correlation: &CorrelationId,
-        command: C,
-    ) -> Result<C::Done, WriteError> {
-        let by = caller.actor(correlation);
-        self.booking.carry_out(by, command).await
-    }
 }

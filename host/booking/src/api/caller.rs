@@ -7,8 +7,10 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use carillon_web::{Claims, CorrelationId, Problem, authenticate};
 
-use super::app::App;
+use super::app::{App, AppParts};
 use crate::actor::{ANYBODY, Actor, Role};
+use crate::command::Command;
+use crate::error::WriteError;
 use crate::proxy::{TrustedProxy, asked_by};
 
 /// The caller of a request.
@@ -115,6 +117,19 @@ pub(super) fn origin(
 ) -> Option<IpAddr> {
     let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(asked_by(proxies, peer.ip(), headers))
+}
+
+impl AppParts {
+    /// Carries out a command for a caller; answers once it is on disk.
+    pub(super) async fn carry_out<C: Command>(
+        &self,
+        caller: &Caller,
+        correlation: &CorrelationId,
+        command: C,
+    ) -> Result<C::Done, WriteError> {
+        let by = caller.actor(correlation);
+        self.booking.carry_out(by, command).await
+    }
 }
 
 #[cfg(test)]

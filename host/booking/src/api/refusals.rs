@@ -69,7 +69,7 @@ fn conflict(resource_id: &str, taken: &Taken, how: &str) -> Problem {
     };
     let (code, title) = match taken.placed {
         NotPlaced::Overlaps => ("overlap", "Already booked"),
-        NotPlaced::Unavailable => ("closed", "Closed at that time"),
+        NotPlaced::Unavailable => ("not-available", "Not available at that time"),
     };
     Problem::conflict(format!(
         "{} cannot be booked: {} ({}). {advice}.",

@@ -1,4 +1,4 @@
-//! The handlers of `/series`, and what changes of several occurrences answer.
+//! The handlers of `/series`.
 
 use axum::Json;
 use axum::extract::State;

@@ -8,7 +8,7 @@ use sqlx::SqliteExecutor;
 use crate::actor::Role;
 use crate::command::Command;
 use crate::error::WriteError;
-use crate::queries;
+use crate::queries::{self, Owner};
 use crate::rfc3339;
 use crate::work::{Subject, Work};
 
@@ -156,13 +156,31 @@ impl Command for RevokeFeed {
         let Some(feed) = feed.filter(may_touch) else {
             return Ok(Revoked::NoFeed);
         };
+        work.revoke(&feed).await?;
+        Ok(Revoked::Revoked)
+    }
+}
+
+impl Work<'_> {
+    /// Takes the calendars of a resource or a user away: it is removed.
+    pub(super) async fn revoke_all(&mut self, owner: Owner<'_>) -> Result<(), WriteError> {
+        let kind = match owner {
+            Owner::Resource(_) => FeedKind::Resource,
+            Owner::User(_) => FeedKind::User,
+        };
+        for feed in feeds(&mut *self.connection, kind, owner.id()).await? {
+            self.revoke(&feed).await?;
+        }
+        Ok(())
+    }
+
+    async fn revoke(&mut self, feed: &Feed) -> Result<(), WriteError> {
         sqlx::query("DELETE FROM feeds WHERE id = ?")
             .bind(&feed.id)
-            .execute(&mut *work.connection)
+            .execute(&mut *self.connection)
             .await?;
-        work.note("feed.revoked", Subject::Feed, &feed.id, Some(&feed), None)
-            .await?;
-        Ok(Revoked::Revoked)
+        self.note("feed.revoked", Subject::Feed, &feed.id, Some(feed), None)
+            .await
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) enum Outcome {
 /// Why an occurrence has no place; nothing in it says who is in the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Obstacle {
-    /// A word for programs: `overlap`, or the rule of the resource.
+    /// A word for programs: `overlap`, `not-available`, or the rule of the resource.
     pub(crate) code: String,
     /// A phrase for people.
     pub(crate) reason: String,
@@ -71,7 +71,7 @@ impl Obstacle {
     pub(crate) fn of_others(placed: NotPlaced, in_the_way: &InTheWay) -> Self {
         let code = match placed {
             NotPlaced::Overlaps => "overlap",
-            NotPlaced::Unavailable => "closed",
+            NotPlaced::Unavailable => "not-available",
         };
         Self {
             code: code.to_owned(),

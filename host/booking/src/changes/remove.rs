@@ -61,6 +61,7 @@ impl<R: MasterRecord> Command for Remove<R> {
         if let Cleared::Done { .. } = cleared {
             let record = before.clone().at_version(before.version() + 1);
             work.mark_deleted(&record).await?;
+            work.revoke_all(record.owner()).await?;
             record.end(&before, work).await?;
         }
         Ok(Changed::Now(cleared))

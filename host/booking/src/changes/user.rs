@@ -66,13 +66,12 @@ impl MasterRecord for User {
         "the user was removed".to_owned()
     }
 
-    /// Erases the profile and closes the calendars; neither the event nor the audit record holds what was
-    /// erased. The id stays, which bookings of the past name.
+    /// Erases the profile; neither the event nor the audit record holds what was erased. The id stays,
+    /// which bookings of the past name.
     async fn end(&self, before: &Self, work: &mut Work<'_>) -> Result<(), WriteError> {
         sqlx::query(
             "UPDATE users SET display_name = '', email = '', time_zone = 'UTC', locale = 'en'
-             WHERE id = ?1;
-             DELETE FROM feeds WHERE kind = 'user' AND subject_id = ?1",
+             WHERE id = ?",
         )
         .bind(&self.id)
         .execute(&mut *work.connection)

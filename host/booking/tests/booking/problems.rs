@@ -5,6 +5,7 @@ use axum::http::Request;
 use serde_json::{Value, json};
 
 use crate::running::{Running, time, wish};
+use crate::series::{column, mondays};
 use crate::waitlist::wait;
 
 impl Running {
@@ -107,6 +108,20 @@ async fn what_is_not_there_has_one_type_wherever_it_is_named() {
 }
 
 #[tokio::test]
+async fn an_occurrence_that_meets_a_closed_time_says_so_and_not_that_it_is_booked() {
+    let running = Running::new().await;
+    running.close(9, 14).await;
+    let mut wanted = mondays(&time(9)[..10], "UTC", "skip");
+    wanted["rule"] = json!("FREQ=DAILY;COUNT=2");
+    let made = running.post("/series", &wanted).await.json();
+    assert_eq!(column(&made, "outcome"), ["skipped", "booked"]);
+    assert_eq!(
+        column(&made, "code"),
+        [&json!("not-available"), &Value::Null]
+    );
+}
+
+#[tokio::test]
 async fn a_closed_resource_is_not_called_booked() {
     let running = Running::new().await;
     running.close(9, 14).await;
@@ -115,8 +130,8 @@ async fn a_closed_resource_is_not_called_booked() {
     let path = format!("/bookings/{id}");
     for (method, path, body) in [("POST", "/bookings", &wish(10)), ("PATCH", &*path, &into)] {
         let problem = running.refused(method, path, body, 409).await;
-        assert_eq!(problem["type"], "urn:carillon:problem:closed");
-        assert_eq!(problem["title"], "Closed at that time");
+        assert_eq!(problem["type"], "urn:carillon:problem:not-available");
+        assert_eq!(problem["title"], "Not available at that time");
         assert_eq!(
             problem["reason"],
             "the resource cannot be used at that time"

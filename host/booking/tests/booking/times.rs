@@ -98,7 +98,7 @@ async fn who_books_while_the_time_runs_has_the_grace_from_then_on() {
 }
 
 #[tokio::test]
-async fn another_title_or_end_does_not_put_off_the_grace_and_another_resource_does() {
+async fn another_title_or_end_does_not_put_off_the_grace_and_another_start_does() {
     let running = punctual().await;
     let at = |resource: &str| {
         let mut wanted = until(12);
@@ -141,6 +141,26 @@ async fn who_moves_while_the_time_runs_has_the_grace_from_then_on() {
     assert_eq!(running.sweep().await.missed, 0);
     running.clock.forward(MINUTE);
     assert_eq!(running.sweep().await.missed, 1);
+}
+
+#[tokio::test]
+async fn who_moves_to_what_has_begun_or_is_approved_late_has_the_grace_from_then_on() {
+    let running = punctual().await;
+    let mut later = wish(12);
+    later["resourceId"] = json!("room-2");
+    let later = running.book(&later).await;
+    let mut wanted = until(12);
+    wanted["resourceId"] = json!("room-4");
+    let approved = running.book(&wanted).await;
+    running.clock.forward(TO_MIDNIGHT + 9 * HOUR + 10 * MINUTE);
+    let edit = json!({ "startTime": time(9) });
+    let moved = running.patch(&later, "*", &edit).await;
+    assert_eq!(moved.status, 200, "{}", moved.text);
+    assert_eq!(running.step(&approved, "confirm").await.status, 200);
+    running.clock.forward(14 * MINUTE);
+    assert_eq!(running.sweep().await.missed, 0);
+    running.clock.forward(MINUTE);
+    assert_eq!(running.sweep().await.missed, 2);
 }
 
 #[tokio::test]

@@ -215,7 +215,10 @@ async fn who_is_deleted_leaves_an_id_and_nothing_else_of_their_profile() {
     let mut wanted = wish(9);
     wanted["userId"] = json!("auth0|hana");
     running.book(&wanted).await;
-    running.calendar("users/auth0%7Chana").await;
+    let (_, calendar) = running.calendar("users/auth0%7Chana").await;
+    for other in ["users/user-1", "resources/room-1"] {
+        running.calendar(other).await;
+    }
     let gone = running
         .delete("/users/auth0%7Chana?bookings=cancel", "*")
         .await;
@@ -227,7 +230,10 @@ async fn who_is_deleted_leaves_an_id_and_nothing_else_of_their_profile() {
         )
         .await;
     assert_eq!(kept, 1, "the row is there for bookings of the past");
-    assert_eq!(running.look("SELECT count(*) FROM feeds").await, 0);
+    assert_eq!(running.get(&calendar).await.status, 404);
+    assert_eq!(running.look("SELECT count(*) FROM feeds").await, 2);
+    let revoked = "SELECT count(*) FROM audit WHERE action = 'feed.revoked'";
+    assert_eq!(running.look(revoked).await, 1);
     let events = running.events().await;
     let [cancelled, deleted] = &events[events.len() - 2..] else {
         panic!("{events:?}");

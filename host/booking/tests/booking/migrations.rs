@@ -26,7 +26,7 @@ const LEFT: &str = "
 
 /// What other databases have been made with: a change of it would keep them from being opened. New tables
 /// and columns go into a migration of their own.
-const RELEASED: [(i64, &str); 2] = [
+const RELEASED: [(i64, &str); 3] = [
     (
         1,
         "ea2c2ed9ebed2b36bdd38cf490d4b8025cdc5d4a5789e8ad362c432c16ca0960",
@@ -34,6 +34,10 @@ const RELEASED: [(i64, &str); 2] = [
     (
         2,
         "3f6e88e25109b1455ff81a0e1f232f7a41ffb11f7d584eaf57bc07c071a74787",
+    ),
+    (
+        3,
+        "53aabd10efabf041ad2b0e44c950b021b958b096da9e42503b0535dd296a7866",
     ),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use axum::http::StatusCode;
 use futures_util::future::join_all;
 use sqlx::Connection;
 
@@ -65,19 +66,29 @@ async fn a_change_whose_event_cannot_be_written_is_not_made_and_harms_no_other()
     connection.close().await.unwrap();
     let mut unspeakable = wish(9);
     unspeakable["title"] = "unspeakable".into();
-    let good = wish(10);
-    let (bad, good) = tokio::join!(
+    let (good, other) = (wish(10), wish(11));
+    // By itself, before another and after another: what is committed together stands alone.
+    let alone = running.post("/bookings", &unspeakable).await;
+    let (before, good) = tokio::join!(
         running.post("/bookings", &unspeakable),
         running.post("/bookings", &good)
     );
-    let problem = bad.problem(500);
-    assert!(
-        !problem.to_string().contains("no room"),
-        "the cause is for the log"
+    let (other, after) = tokio::join!(
+        running.post("/bookings", &other),
+        running.post("/bookings", &unspeakable)
     );
-    assert_eq!(good.status, 201);
+    for bad in [alone, before, after] {
+        let problem = bad.problem(500);
+        assert!(
+            !problem.to_string().contains("no room"),
+            "the cause is for the log"
+        );
+    }
+    assert_eq!([good.status, other.status], [StatusCode::CREATED; 2]);
     let page = running.get("/bookings").await.json();
-    assert_eq!(page["items"].as_array().unwrap().len(), 1);
-    assert_eq!(running.kinds().await, ["booking.created"]);
+    assert_eq!(page["items"].as_array().unwrap().len(), 2);
+    assert_eq!(running.kinds().await, ["booking.created"; 2]);
+    let noted = "SELECT count(*) FROM audit WHERE action = 'booking.created'";
+    assert_eq!(running.look(noted).await, 2);
     running.book(&wish(9)).await;
 }

@@ -105,22 +105,32 @@ async fn usage_comes_in_pages_of_resources_of_the_kind_that_is_asked_for() {
     assert!(none["next"].is_null());
 }
 
-#[tokio::test]
-async fn a_page_of_usage_ends_where_its_resources_have_as_many_bookings_as_one_answer_counts() {
-    let running = Running::new().await;
-    // Five of every ten minutes, so that a year has room for them.
+/// Gives each of two rooms so many bookings, of a length and from start to start in milliseconds.
+async fn full(running: &Running, rooms: [&str; 2], count: i64, length_ms: i64, every_ms: i64) {
     sqlx::query(
-        "WITH RECURSIVE number (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n < 24998)
+        "WITH RECURSIVE number (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n < ?3 - 1)
          INSERT INTO bookings (id, resource_id, user_id, title, status, start_ms, end_ms,
                                blocked_until_ms, attendees_count, created_ms, updated_ms)
-         SELECT room || '-' || n, room, 'user-1', 't', 'confirmed', ?1 + 600000 * n,
-                ?1 + 600000 * n + 300000, ?1 + 600000 * n + 300000, 1, 0, 0
-         FROM number CROSS JOIN (SELECT 'room-1' AS room UNION SELECT 'room-2')",
+         SELECT room || '-' || n, room, 'user-1', 't', 'confirmed', ?6 + ?5 * n,
+                ?6 + ?5 * n + ?4, ?6 + ?5 * n + ?4, 1, 0, 0
+         FROM number CROSS JOIN (SELECT ?1 AS room UNION SELECT ?2)",
     )
+    .bind(rooms[0])
+    .bind(rooms[1])
+    .bind(count)
+    .bind(length_ms)
+    .bind(every_ms)
     .bind(crate::running::NOON_MS)
     .execute(&mut connect(running.folder.path()).await)
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_page_of_usage_ends_where_its_resources_have_as_many_bookings_as_one_answer_counts() {
+    let running = Running::new().await;
+    // Five of every ten minutes, so that a year has room for them.
+    full(&running, ["room-1", "room-2"], 24_999, 300_000, 600_000).await;
     let pages = async || -> Vec<Vec<String>> {
         let year = "from=2026-08-19T00:00:00Z&to=2027-08-19T00:00:00Z";
         let (mut pages, mut cursor) = (Vec::new(), String::new());
@@ -156,18 +166,7 @@ fn in_the_gap(number: u32) -> serde_json::Value {
 async fn a_page_of_availability_ends_where_its_resources_have_more_than_one_answer_holds() {
     let running = Running::new().await;
     // Ten of every fifteen minutes, so that each booking has a free stretch behind it.
-    sqlx::query(
-        "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 11000)
-         INSERT INTO bookings (id, resource_id, user_id, title, status, start_ms, end_ms,
-                               blocked_until_ms, attendees_count, created_ms, updated_ms)
-         SELECT room || '-' || n, room, 'user-1', 't', 'confirmed', ?1 + 900000 * n,
-                ?1 + 900000 * n + 600000, ?1 + 900000 * n + 600000, 1, 0, 0
-         FROM number CROSS JOIN (SELECT 'room-1' AS room UNION SELECT 'room-3')",
-    )
-    .bind(crate::running::NOON_MS)
-    .execute(&mut connect(running.folder.path()).await)
-    .await
-    .unwrap();
+    full(&running, ["room-1", "room-3"], 11_000, 600_000, 900_000).await;
     let year = "from=2026-08-19T00:00:00Z&to=2027-08-19T00:00:00Z";
     let (mut pages, mut cursor) = (Vec::new(), String::new());
     loop {
